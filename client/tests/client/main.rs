@@ -1,0 +1,8 @@
+//! The client against scripted nodes.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail like the test itself")]
+
+mod network;
+mod snapshots;
+mod support;
+mod transactions;

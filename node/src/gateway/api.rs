@@ -1,0 +1,331 @@
+//! What a client asks of a gateway and what it is answered, in terms of no wire format.
+
+use proto::encoding::{Datum, TableSchema};
+use proto::{Key, Priority, TableId, TxnId};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use truetime::Timestamp;
+use txn::lock_table::LockMode;
+use txn::message::Outcome;
+
+use super::error::Error;
+use crate::system::ddl::NewTable;
+
+/// A client's connection or session, as the server numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// One request of a client; answered exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A transaction that a client may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransactionHandle {
+    /// Lives at the gateway that began it.
+    ReadWrite(TxnId),
+    /// Nothing but a timestamp: any gateway serves it (T17).
+    ReadOnly {
+        /// The timestamp.
+        at: Timestamp,
+        /// Whether it was chosen to be fresh, so that leaders serve it best.
+        strong: bool,
+    },
+}
+
+/// How old a read may be (section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadBound {
+    /// Everything acknowledged before the read began: `now().latest`.
+    Strong,
+    /// At exactly this timestamp.
+    ExactTimestamp(Timestamp),
+    /// As of so long ago: `now().earliest` less that, so that it is surely that old.
+    ExactStaleness(Duration),
+    /// At most that old: `now().latest` less that, the oldest timestamp that surely is within the bound and
+    /// so the one that a nearby replica most likely can serve without asking.
+    MaxStaleness(Duration),
+}
+
+/// Options of a read-write transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadWriteOptions {
+    /// The priority of the attempt that this one repeats, so that it ages (T28).
+    pub retry_of: Option<Priority>,
+    /// Its age limit; `txn.max_age` if not given.
+    pub max_age: Option<Duration>,
+}
+
+/// What kind of transaction to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionOptions {
+    /// With locks.
+    ReadWrite(ReadWriteOptions),
+    /// Without.
+    ReadOnly(ReadBound),
+}
+
+/// In which transaction a read happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// One begun before.
+    Existing(TransactionHandle),
+    /// A new one, whose handle comes with the rows.
+    Begin(TransactionOptions),
+    /// A read-only one for this read alone.
+    SingleUse(ReadBound),
+}
+
+/// Names a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TableRef {
+    /// By id.
+    Id(TableId),
+    /// By name.
+    Name(String),
+}
+
+/// One end of a range of primary keys; fewer values than key columns stand for all keys that start with
+/// them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum KeyBound {
+    /// No bound.
+    Unbounded,
+    /// The keys with this prefix are in the range.
+    Included(Vec<Datum>),
+    /// They are not.
+    Excluded(Vec<Datum>),
+}
+
+/// A range of primary keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyRange {
+    /// Where it starts.
+    pub start: KeyBound,
+    /// Where it ends.
+    pub end: KeyBound,
+}
+
+/// Primary keys of one table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeySet {
+    /// Whole keys.
+    pub points: Vec<Vec<Datum>>,
+    /// Ranges.
+    pub ranges: Vec<KeyRange>,
+}
+
+impl KeySet {
+    /// Every key.
+    #[must_use]
+    pub fn all() -> Self {
+        let range = KeyRange { start: KeyBound::Unbounded, end: KeyBound::Unbounded };
+        KeySet { points: Vec::new(), ranges: vec![range] }
+    }
+}
+
+/// A read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Read {
+    /// In which transaction.
+    pub selector: Selector,
+    /// Of which table.
+    pub table: TableRef,
+    /// Which columns; none means all.
+    pub columns: Vec<String>,
+    /// Which rows. Ignored with `resume`.
+    pub keys: KeySet,
+    /// Rows at the most in this answer, in key order; none or zero is no limit. What is left comes with
+    /// a resume token.
+    pub limit: Option<u64>,
+    /// [`LockMode::Exclusive`] for `FOR UPDATE`; only in read-write transactions.
+    pub lock: LockMode,
+    /// The token of an answer that was cut off: goes on after it.
+    pub resume: Option<Vec<u8>>,
+}
+
+/// What a mutation does with its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WriteKind {
+    /// The row must not exist. Columns not given are null.
+    Insert,
+    /// The row must exist. Columns not given keep their values.
+    Update,
+    /// Updates the row if it exists, else inserts it.
+    InsertOrUpdate,
+    /// The row is as given afterwards, whatever it was.
+    Replace,
+}
+
+/// A change of rows of one table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Mutation {
+    /// Writes rows.
+    Write {
+        /// How.
+        kind: WriteKind,
+        /// The table.
+        table: TableRef,
+        /// The columns given, among them the primary key's.
+        columns: Vec<String>,
+        /// One value per column for each row.
+        rows: Vec<Vec<Datum>>,
+    },
+    /// Deletes rows, those that do not exist included.
+    Delete {
+        /// The table.
+        table: TableRef,
+        /// The rows.
+        keys: KeySet,
+    },
+}
+
+/// What is committed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CommitTarget {
+    /// A transaction of this gateway.
+    Transaction(TxnId),
+    /// The mutations alone, under an id and coordinator key that [`Request::ResolveCommit`] gave; may be sent
+    /// again, also through another gateway.
+    SingleUse {
+        /// The id.
+        id: TxnId,
+        /// The coordinator's key.
+        coordinator: Key,
+        /// The priority of this attempt; `None` for a first one.
+        priority: Option<Priority>,
+    },
+}
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Begins a transaction.
+    Begin(TransactionOptions),
+    /// Reads rows.
+    Read(Read),
+    /// Buffers mutations in a transaction, to be seen by its reads and committed later.
+    Write {
+        /// The transaction.
+        transaction: TxnId,
+        /// The mutations, in order.
+        mutations: Vec<Mutation>,
+    },
+    /// Commits.
+    Commit {
+        /// What.
+        target: CommitTarget,
+        /// Mutations on top of what was buffered, in order.
+        mutations: Vec<Mutation>,
+    },
+    /// Gives a transaction up.
+    Rollback(TxnId),
+    /// The client is still there.
+    KeepAlive(TxnId),
+    /// What became of a commit?
+    LookupOutcome {
+        /// The transaction.
+        id: TxnId,
+        /// Its coordinator's key, as the error named it.
+        coordinator: Key,
+    },
+    /// A fresh id and the coordinator key for a single-use commit of these mutations.
+    ResolveCommit {
+        /// The mutations.
+        mutations: Vec<Mutation>,
+        /// The age limit of the commit; `txn.max_age` if not given.
+        max_age: Option<Duration>,
+    },
+    /// Creates a table.
+    CreateTable(NewTable),
+    /// Drops a table; one named by id, only if that is the one which has its name.
+    DropTable(TableRef),
+    /// Describes a table.
+    GetTable(TableRef),
+    /// Describes all tables.
+    ListTables,
+}
+
+/// A transaction that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// How to name it.
+    pub transaction: TransactionHandle,
+    /// For a read-write transaction: what its retry passes on.
+    pub priority: Option<Priority>,
+}
+
+/// A row read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Its key, by which it is found among [`Rows::points`].
+    pub key: Key,
+    /// The commit timestamp of the version; zero for one that the transaction itself has buffered.
+    pub timestamp: Timestamp,
+    /// The columns as asked.
+    pub values: Vec<Datum>,
+}
+
+/// Rows read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    /// The transaction, if this read began one.
+    pub begun: Option<Begun>,
+    /// The timestamp of a read without locks.
+    pub at: Option<Timestamp>,
+    /// The table.
+    pub schema: Arc<TableSchema>,
+    /// The keys of the points, in the order asked; none when the read went on from a token.
+    pub points: Vec<Key>,
+    /// Those that exist, in key order.
+    pub rows: Vec<Row>,
+    /// To go on from here, when something was left.
+    pub resume: Option<Vec<u8>>,
+}
+
+/// A commit that is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The commit timestamp; surely past.
+    pub commit_ts: Timestamp,
+    /// How long commit wait delayed the answer, in nanoseconds.
+    pub commit_wait: u64,
+    /// How many shards took part.
+    pub participants: u32,
+}
+
+/// A good answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// To [`Request::Begin`].
+    Begun(Begun),
+    /// To [`Request::Read`].
+    Rows(Rows),
+    /// To [`Request::Write`].
+    Written,
+    /// To [`Request::Commit`].
+    Committed(Committed),
+    /// To [`Request::Rollback`].
+    RolledBack,
+    /// To [`Request::KeepAlive`].
+    Alive,
+    /// To [`Request::LookupOutcome`], and to a single-use commit that this gateway may only look up.
+    Outcome(Outcome),
+    /// To [`Request::ResolveCommit`].
+    Resolved {
+        /// The id to commit under.
+        id: TxnId,
+        /// The coordinator's key.
+        coordinator: Key,
+    },
+    /// To [`Request::CreateTable`] and [`Request::GetTable`].
+    Table(Arc<TableSchema>),
+    /// To [`Request::DropTable`].
+    TableDropped,
+    /// To [`Request::ListTables`], by id.
+    Tables(Vec<Arc<TableSchema>>),
+}
+
+/// The one answer to a request.
+pub type Answer = Result<Response, Error>;

@@ -1,0 +1,115 @@
+//! The tables as one gateway knows them.
+//!
+//! Read together with the shard map, at one timestamp, whenever something is missing. What section 7 adds
+//! (a lease on a catalog version, under which commits and strong reads must lie) has its place here and in
+//! [`Catalog::version`]; until then a table that was dropped and created again elsewhere is noticed when
+//! its old shards refuse, or at the next refresh.
+
+use proto::encoding::{TableSchema, table_span};
+use proto::{TableId, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use txn::message::Row;
+
+use super::api::TableRef;
+use super::error::{Error, Subject};
+use crate::routing::{ShardDescriptor, ShardMap};
+use crate::system::{ShardRecord, ShardState, SystemError, decode, tables};
+
+/// Schemas by id and name.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    by_id: BTreeMap<TableId, Arc<TableSchema>>,
+    by_name: BTreeMap<String, TableId>,
+    version: u64,
+}
+
+impl Catalog {
+    /// A table's schema.
+    #[must_use]
+    pub(super) fn find(&self, table: &TableRef) -> Option<&Arc<TableSchema>> {
+        let id = match table {
+            TableRef::Id(id) => id,
+            TableRef::Name(name) => self.by_name.get(name)?,
+        };
+        self.by_id.get(id)
+    }
+
+    /// A table's schema, or the error that it does not exist.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub(super) fn get(&self, table: &TableRef) -> Result<Arc<TableSchema>, Error> {
+        self.find(table).cloned().ok_or_else(|| {
+            let name = match table {
+                TableRef::Id(id) => id.to_string(),
+                TableRef::Name(name) => name.clone(),
+            };
+            Error::NotFound { what: Subject::Table(name) }
+        })
+    }
+
+    /// All tables, by id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<TableSchema>> {
+        self.by_id.values()
+    }
+
+    /// Grows with every change that this gateway learns of.
+    #[must_use]
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Adds a table that was just created.
+    pub(super) fn insert(&mut self, schema: Arc<TableSchema>) {
+        self.by_name.insert(schema.name().to_owned(), schema.id());
+        self.by_id.insert(schema.id(), schema);
+        self.version += 1;
+    }
+
+    /// Removes a table that was just dropped.
+    pub(super) fn remove(&mut self, table: TableId) {
+        if let Some(schema) = self.by_id.remove(&table) {
+            self.by_name.remove(schema.name());
+        }
+        self.version += 1;
+    }
+
+    /// Replaces everything by what was read of the system tables; also makes the shard map. `fixed` is the
+    /// system shard's descriptor, from configuration, which is in no table.
+    ///
+    /// # Errors
+    /// When a row does not decode; nothing was changed then.
+    pub(super) fn reload(
+        &mut self,
+        rows: &[Row],
+        fixed: ShardDescriptor,
+    ) -> Result<ShardMap, SystemError> {
+        let (shard_rows, table_rows) = (table_span(tables::SHARDS), table_span(tables::TABLES));
+        let mut shards = vec![fixed];
+        let mut by_id = BTreeMap::new();
+        let mut by_name = BTreeMap::new();
+        for row in rows {
+            if shard_rows.contains(&row.key) {
+                shards.extend(mapped_shard(&row.value)?);
+            } else if table_rows.contains(&row.key) {
+                let schema: TableSchema = decode(&row.value)?;
+                by_name.insert(schema.name().to_owned(), schema.id());
+                by_id.insert(schema.id(), Arc::new(schema));
+            }
+        }
+        self.by_id = by_id;
+        self.by_name = by_name;
+        self.version += 1;
+        Ok(ShardMap::new(shards))
+    }
+}
+
+/// A shard that still answers, if only for outcomes.
+fn mapped_shard(value: &Value) -> Result<Option<ShardDescriptor>, SystemError> {
+    let record: ShardRecord = decode(value)?;
+    Ok(match record.state {
+        ShardState::Live | ShardState::Dropping => Some(record.descriptor),
+        ShardState::Removed => None,
+    })
+}

@@ -1,0 +1,307 @@
+//! The way to another node: one stream for the pair, opened by the node with the lower id, carrying batches
+//! for all shards in both directions.
+//!
+//! What is queued while the stream is down is dropped: everyone who needs an answer asks again, and old
+//! news only delay fresh ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use proto::NodeId;
+use proto::rpc::internal::{self, IntroduceRequest, PeerBatch, peer_client::PeerClient};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+
+use super::inbox::Inbox;
+use crate::core::PeerMessage;
+
+/// Messages that may wait for a link; beyond it they are dropped, as a network would.
+const QUEUE_MAX: usize = 100_000;
+/// One frame holds about so many bytes.
+const FRAME_BYTES: usize = 1 << 20;
+/// A frame is never larger than this; see [`crate::storage::log::LogOptions::batch_bytes_max`].
+pub const PEER_MESSAGE_BYTES_MAX: usize = 320 << 20;
+/// How long the other end may take to say who it is.
+const GREETING_PATIENCE: Duration = Duration::from_secs(3);
+/// Pause between two attempts to connect, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How a link has done so far, for `/metrics`.
+#[derive(Debug, Default)]
+pub struct LinkStats {
+    /// Batches sent.
+    pub batches: AtomicU64,
+    /// Messages in them.
+    pub messages: AtomicU64,
+    /// Their bytes.
+    pub bytes: AtomicU64,
+    /// Messages dropped because the queue was full or the link down.
+    pub dropped: AtomicU64,
+}
+
+/// The queue to one other node.
+#[derive(Debug, Default)]
+pub struct Link {
+    queue: Inbox<PeerMessage>,
+    up: AtomicBool,
+    /// Counts the streams, so that an old one does not report the end of a new one.
+    generation: AtomicU64,
+    /// Statistics.
+    pub stats: LinkStats,
+}
+
+impl Link {
+    /// Queues a message, if the link is up.
+    pub fn send(&self, message: PeerMessage) {
+        if self.up.load(Ordering::Acquire) && self.queue.len() < QUEUE_MAX {
+            self.queue.push(message);
+        } else {
+            self.stats.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there is a stream.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    /// How many messages wait.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Begins a stream: what was queued for an earlier one is gone.
+    fn begin(&self) -> u64 {
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut stale = Vec::new();
+        self.queue.take(&mut stale);
+        self.up.store(true, Ordering::Release);
+        generation
+    }
+
+    /// Ends the stream, unless a newer one has replaced it. Says whether it was the current one.
+    fn end(&self, generation: u64) -> bool {
+        let current = self.generation.load(Ordering::Acquire) == generation;
+        if current {
+            self.up.store(false, Ordering::Release);
+        }
+        current
+    }
+
+    /// Moves queued messages into the stream, all that wait as one batch, until the receiver goes away.
+    async fn pump(self: Arc<Self>, generation: u64, batches: mpsc::Sender<PeerBatch>) {
+        let mut messages = Vec::new();
+        loop {
+            tokio::select! {
+                () = self.queue.filled() => {}
+                () = batches.closed() => return,
+            }
+            if self.generation.load(Ordering::Acquire) != generation {
+                // The wake-up was for the stream that replaced this one.
+                self.queue.wake_again();
+                return;
+            }
+            self.queue.take(&mut messages);
+            let mut pending = messages.drain(..).peekable();
+            while pending.peek().is_some() {
+                let batch = self.batch(&mut pending);
+                if batches.send(batch).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn batch(&self, messages: &mut impl Iterator<Item = PeerMessage>) -> PeerBatch {
+        let mut frames = Vec::new();
+        let mut bytes = 0;
+        for message in messages.by_ref() {
+            let frame = postcard::to_stdvec(&message)
+                .expect("a vector grows and every message can be serialised");
+            bytes += frame.len();
+            frames.push(Bytes::from(frame));
+            if bytes >= FRAME_BYTES {
+                break;
+            }
+        }
+        self.stats.batches.fetch_add(1, Ordering::Relaxed);
+        self.stats.messages.fetch_add(frames.len() as u64, Ordering::Relaxed);
+        self.stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        PeerBatch { hello: None, frames }
+    }
+}
+
+/// What the links tell the node.
+pub trait LinkEvents: Send + Sync + 'static {
+    /// A message of another node.
+    fn message(&self, from: NodeId, message: PeerMessage);
+    /// The stream to a node is there, or gone.
+    fn reachable(&self, node: NodeId, up: bool);
+    /// Who this node is.
+    fn hello(&self) -> internal::Identity;
+    /// Whether the other end may speak; says which node it is.
+    fn admit(&self, hello: &internal::Identity) -> Result<NodeId, String>;
+}
+
+/// All links of a node.
+pub struct Links {
+    links: BTreeMap<NodeId, Arc<Link>>,
+    events: Arc<dyn LinkEvents>,
+}
+
+impl Links {
+    /// Links to these nodes, none connected yet.
+    pub fn new(nodes: impl IntoIterator<Item = NodeId>, events: Arc<dyn LinkEvents>) -> Self {
+        let links = nodes.into_iter().map(|node| (node, Arc::new(Link::default()))).collect();
+        Links { links, events }
+    }
+
+    /// The link to a node.
+    #[must_use]
+    pub fn get(&self, node: NodeId) -> Option<&Arc<Link>> {
+        self.links.get(&node)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Arc<Link>)> {
+        self.links.iter().map(|(node, link)| (*node, link))
+    }
+
+    /// Keeps the link to a node connected, for ever. For the node with the lower id. The node is looked for
+    /// at each of the addresses; the one that worked last comes first.
+    pub async fn keep_connected(self: Arc<Self>, node: NodeId, mut addresses: Vec<String>) {
+        let mut pause = PAUSES.0;
+        loop {
+            for at in 0..addresses.len() {
+                match self.connect_once(node, &addresses[at]).await {
+                    Ok(()) => {
+                        pause = PAUSES.0;
+                        addresses.swap(0, at);
+                        break;
+                    }
+                    Err(reason) => {
+                        tracing::debug!(%node, address = %addresses[at], %reason, "no link");
+                    }
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn connect_once(&self, node: NodeId, address: &str) -> Result<(), String> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| error.to_string())?
+            .connect_timeout(Duration::from_secs(1))
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(2))
+            .keep_alive_timeout(Duration::from_secs(2))
+            .keep_alive_while_idle(true);
+        let channel = endpoint.connect().await.map_err(|error| error.to_string())?;
+        let mut client = PeerClient::new(channel)
+            .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
+        let greeting = tokio::time::timeout(GREETING_PATIENCE, self.open(node, &mut client));
+        let (sender, incoming) = greeting
+            .await
+            .map_err(|_| format!("{address} does not answer"))?
+            .map_err(|status| status.message().to_owned())?;
+        self.carry(node, sender, incoming).await;
+        Ok(())
+    }
+
+    /// Opens the stream, but only to the right node: a stream replaces the one before it.
+    async fn open(
+        &self,
+        node: NodeId,
+        client: &mut PeerClient<Channel>,
+    ) -> Result<(mpsc::Sender<PeerBatch>, Streaming<PeerBatch>), Status> {
+        let caller = Some(self.events.hello());
+        let known = client.introduce(IntroduceRequest { caller }).await?.into_inner();
+        let callee = known.callee.map_or(NodeId(0), |callee| NodeId(callee.node));
+        if callee != node {
+            return Err(Status::not_found(format!("it is node {callee}, not {node}")));
+        }
+        let (sender, receiver) = mpsc::channel(16);
+        let hello = PeerBatch { hello: Some(self.events.hello()), frames: Vec::new() };
+        sender.send(hello).await.map_err(|_| Status::cancelled("the stream is gone"))?;
+        let mut incoming = client.exchange(ReceiverStream::new(receiver)).await?.into_inner();
+        let other = self.greet(&mut incoming).await?;
+        if other == node {
+            Ok((sender, incoming))
+        } else {
+            Err(Status::not_found(format!("it is node {other}, not {node}")))
+        }
+    }
+
+    /// Serves a stream that another node opened.
+    pub async fn accept(
+        self: Arc<Self>,
+        mut incoming: Streaming<PeerBatch>,
+    ) -> Result<impl Stream<Item = Result<PeerBatch, Status>> + Send + 'static, Status> {
+        let greeting = tokio::time::timeout(GREETING_PATIENCE, self.greet(&mut incoming)).await;
+        let node = greeting.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let (sender, receiver) = mpsc::channel(16);
+        let hello = PeerBatch { hello: Some(self.events.hello()), frames: Vec::new() };
+        sender.send(hello).await.map_err(|_| Status::cancelled("the stream is gone"))?;
+        tokio::spawn(async move { self.carry(node, sender, incoming).await });
+        Ok(tokio_stream::StreamExt::map(ReceiverStream::new(receiver), Ok))
+    }
+
+    async fn greet(&self, incoming: &mut Streaming<PeerBatch>) -> Result<NodeId, Status> {
+        let first = incoming.message().await?;
+        let hello = first.and_then(|batch| batch.hello);
+        let hello =
+            hello.ok_or_else(|| Status::invalid_argument("a stream begins with a hello"))?;
+        let node = self.events.admit(&hello).map_err(Status::permission_denied)?;
+        if self.links.contains_key(&node) {
+            Ok(node)
+        } else {
+            Err(Status::permission_denied(format!("node {node} is not known here")))
+        }
+    }
+
+    /// Carries messages both ways until the stream ends.
+    async fn carry(
+        &self,
+        node: NodeId,
+        sender: mpsc::Sender<PeerBatch>,
+        mut incoming: Streaming<PeerBatch>,
+    ) {
+        let Some(link) = self.links.get(&node).cloned() else { return };
+        let generation = link.begin();
+        self.events.reachable(node, true);
+        let pump = tokio::spawn(link.clone().pump(generation, sender));
+        loop {
+            match incoming.message().await {
+                Ok(Some(batch)) => self.deliver(node, batch),
+                Ok(None) => break,
+                Err(status) => {
+                    tracing::debug!(%node, %status, "the link broke");
+                    break;
+                }
+            }
+        }
+        pump.abort();
+        if link.end(generation) {
+            self.events.reachable(node, false);
+        }
+    }
+
+    fn deliver(&self, node: NodeId, batch: PeerBatch) {
+        for frame in batch.frames {
+            match postcard::from_bytes::<PeerMessage>(&frame) {
+                Ok(message) => self.events.message(node, message),
+                Err(error) => tracing::warn!(%node, %error, "a message cannot be read; dropped"),
+            }
+        }
+    }
+}

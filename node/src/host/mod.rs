@@ -1,0 +1,40 @@
+//! Runs the pure parts on a real machine: threads, clock, disk, connections.
+//!
+//! ```text
+//! connections --> Inbox of a core --> Core::step .. Core::flush --> effects
+//!                    ^                                               |-- Write --> log thread --+
+//!                    +------------------- Synced --------------------|--------------------------+
+//!                    +--- ReadDone, Installed (at once) -------------|-- Read, Install: version store
+//!                                                                    |-- Send --> link of the other node
+//!                                                                    |-- Answer --> whoever waits for it
+//! ```
+//! A core is one thread with a `current_thread` runtime: its connections, gateway and shards. The other
+//! threads of a node are the one that syncs the log and the ones that make the version store durable.
+//!
+//! Not here: what any message means; the public API (`server`).
+
+mod answers;
+mod core_loop;
+pub mod data_dir;
+mod inbox;
+mod link;
+pub mod log_thread;
+mod node;
+pub mod peer_service;
+mod store;
+
+pub use answers::{Answers, OnAnswer};
+pub use core_loop::{CoreHandle, Event};
+pub use inbox::Inbox;
+pub use link::{Link, Links, PEER_MESSAGE_BYTES_MAX};
+pub use node::{Node, NodeError, NodeOptions, Running};
+pub use store::SharedStore;
+
+use std::time::Duration;
+
+/// The monotonic clock, since an arbitrary origin: for statistics only.
+#[expect(clippy::disallowed_methods, reason = "the host is where clocks are read")]
+pub(crate) fn monotonic() -> Duration {
+    static ORIGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    std::time::Instant::now().duration_since(*ORIGIN.get_or_init(std::time::Instant::now))
+}

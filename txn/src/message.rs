@@ -213,8 +213,12 @@ pub enum Request {
 /// Who looks an outcome up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Asker {
-    /// A client or gateway. Without a record and without a commit in hand: [`Outcome::InProgress`] before
-    /// the horizon, [`Outcome::NoLongerKnown`] after it.
+    /// The gateway that drives it, which may send the commit again. Without a record:
+    /// [`Outcome::InProgress`] before the horizon, [`Outcome::NoLongerKnown`] after it.
+    Gateway,
+    /// A client, whose gateway may be gone. Without a record and without a commit in hand an abort is
+    /// logged first, so that the client learns an end and no late copy of the commit contradicts it (T33);
+    /// past the horizon the answer is [`Outcome::NoLongerKnown`].
     Client,
     /// A participant in doubt. Without a record and without a commit in hand an abort is logged first
     /// (T33), at any age.

@@ -97,6 +97,8 @@ pub struct Gateway {
     pub(super) sessions: BTreeMap<u64, Session>,
     pub(super) by_id: BTreeMap<TxnId, u64>,
     pub(super) by_client: BTreeSet<(ClientId, u64)>,
+    /// Owners of the sessions that have ended and are kept for requests that are repeated.
+    pub(super) ended: BTreeSet<u64>,
     pub(super) snapshots: BTreeMap<u64, Snapshot>,
     lookups: BTreeMap<u64, Ticket>,
     parked: Vec<Parked>,
@@ -120,6 +122,7 @@ impl Gateway {
             sessions: BTreeMap::new(),
             by_id: BTreeMap::new(),
             by_client: BTreeSet::new(),
+            ended: BTreeSet::new(),
             snapshots: BTreeMap::new(),
             lookups: BTreeMap::new(),
             parked: Vec::new(),
@@ -442,6 +445,11 @@ impl Gateway {
             assert_eq!(self.by_id.get(&id), Some(owner), "session {owner} is filed under {id}");
             assert!(self.timers.contains(&(session.wake, *owner)), "session {owner} has a timer");
         }
+        let has_ended = |owner| {
+            let session: Option<&Session> = self.sessions.get(owner);
+            session.is_some_and(|session| session.transaction.end().is_some())
+        };
+        assert!(self.ended.iter().all(has_ended), "what is kept as ended is there and has ended");
         assert_eq!(self.by_id.len(), self.sessions.len(), "every id has a session");
         assert_eq!(self.by_client.len(), self.sessions.len(), "every session has a client");
         assert!(

@@ -98,7 +98,7 @@ impl Gateway {
         (id, priority): (TxnId, Priority),
         driver: Driver,
     ) -> Result<u64, Error> {
-        if self.sessions.len() >= self.settings.transactions_max {
+        if self.sessions.len() - self.ended.len() >= self.settings.transactions_max {
             return Err(Error::Overloaded { what: "transactions at this gateway".to_owned() });
         }
         let owner = self.fresh_owner();
@@ -398,8 +398,20 @@ impl Gateway {
         self.run(now, owner, todo, effects);
     }
 
+    /// Keeps an ended session for a while, so that a repeated request gets the same answer; the oldest make
+    /// room, and who asks for one of those looks the outcome up instead.
+    fn keep_ended(&mut self, owner: u64) {
+        self.ended.insert(owner);
+        while self.ended.len() > self.settings.ended_max
+            && let Some(oldest) = self.ended.first().copied()
+        {
+            self.forget_session(oldest);
+        }
+    }
+
     fn forget_session(&mut self, owner: u64) {
         if let Some(session) = self.sessions.remove(&owner) {
+            self.ended.remove(&owner);
             self.by_id.remove(&session.transaction.id());
             self.by_client.remove(&(session.client, owner));
             self.remove_timer(session.wake, owner);
@@ -536,6 +548,7 @@ impl Gateway {
         if let Some(ddl) = ddl {
             self.ddl_ended(now, owner, *ddl, outcome, effects);
         }
+        self.keep_ended(owner);
     }
 }
 

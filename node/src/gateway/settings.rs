@@ -26,8 +26,10 @@ pub struct GatewaySettings {
     pub max_age: Duration,
     /// `txn.max_age_limit`.
     pub max_age_limit: Duration,
-    /// Read-write transactions at the most.
+    /// Read-write transactions under way at the most.
     pub transactions_max: usize,
+    /// Ended ones that are kept, for `txn.idle_timeout`, to answer repeated requests.
+    pub ended_max: usize,
     /// Reads without locks at the most.
     pub snapshots_max: usize,
     /// Requests that wait for the catalog at the most.
@@ -56,6 +58,7 @@ impl GatewaySettings {
             max_age: Duration::from_secs(600),
             max_age_limit: Duration::from_secs(86_400),
             transactions_max: 20_000,
+            ended_max: 20_000,
             snapshots_max: 20_000,
             parked_max: 10_000,
             // A client's gRPC library takes messages of 4 MiB unless told otherwise.

@@ -385,11 +385,15 @@ impl Leader {
             Asker::Participant { participants } => {
                 self.abort(cx, Some(caller), id, AbortReason::InDoubt, participants);
             }
-            Asker::Client => {
-                let past = cx.now.sure().is_some_and(|now| id.horizon <= now.latest);
-                let outcome = if past { Outcome::NoLongerKnown } else { Outcome::InProgress };
-                cx.outcome(caller, outcome);
-            }
+            Asker::Client | Asker::Gateway => match cx.now.sure() {
+                Some(now) if id.horizon <= now.latest => {
+                    cx.outcome(caller, Outcome::NoLongerKnown);
+                }
+                Some(_) if asker == Asker::Client => {
+                    self.abort(cx, Some(caller), id, AbortReason::InDoubt, Vec::new());
+                }
+                Some(_) | None => cx.outcome(caller, Outcome::InProgress),
+            },
         }
     }
 

@@ -721,7 +721,7 @@ enum Audience {
 impl Audience {
     fn of(asker: &Asker) -> Self {
         match asker {
-            Asker::Client => Audience::Client,
+            Asker::Gateway | Asker::Client => Audience::Client,
             Asker::Participant { .. } => Audience::Participant,
         }
     }

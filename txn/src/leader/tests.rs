@@ -336,6 +336,32 @@ fn lookup_and_repeated_commit_say_nothing_before_commit_wait() {
 }
 
 #[test]
+fn lookup_of_a_client_fences_a_commit_that_has_not_arrived() {
+    // T33: the gateway died with the commit. What it left must not be executed after "aborted".
+    let mut rig = Rig::new();
+    let id = rig.id();
+    let ask = |asker| Request::Lookup { id, coordinator: key("k"), asker };
+    let driver = rig.ask(ask(Asker::Gateway));
+    rig.run();
+    assert_eq!(
+        rig.reply(driver),
+        Some(&Reply::Outcome(Outcome::InProgress)),
+        "it may send it again"
+    );
+    let client = rig.ask(ask(Asker::Client));
+    assert_eq!(rig.reply(client), None, "not before the abort is in the log");
+    rig.run();
+    let aborted = |reply: Option<&Reply>| {
+        matches!(reply, Some(Reply::Outcome(Outcome::Aborted { .. }) | Reply::Aborted { .. }))
+    };
+    assert!(aborted(rig.reply(client)), "{:?}", rig.reply(client));
+    let late = rig.commit(id, "k", Vec::new());
+    rig.run();
+    rig.wait(2 * MILLISECOND + 2);
+    assert!(aborted(rig.reply(late)), "{:?}", rig.reply(late));
+}
+
+#[test]
 fn new_leader_does_the_commit_wait_again_before_it_tells() {
     // T13: the participants are told by a leader on whose clock s has passed.
     let mut rig = Rig::new();

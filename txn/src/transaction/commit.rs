@@ -501,7 +501,7 @@ impl Transaction {
 
     fn lookup_request(&self) -> Option<Request> {
         let coordinator = self.frozen()?.coordinator.clone();
-        Some(Request::Lookup { id: self.id, coordinator, asker: Asker::Client })
+        Some(Request::Lookup { id: self.id, coordinator, asker: Asker::Gateway })
     }
 
     fn abort_request(&self) -> Option<Request> {

@@ -411,7 +411,7 @@ fn unavailable_commit_is_looked_up_and_never_called_aborted() {
     let commit = rig.commit_at_a();
     rig.fail(commit);
     let (lookup, request) = rig.call();
-    let asker = Asker::Client;
+    let asker = Asker::Gateway;
     assert_eq!(request, Request::Lookup { id: txn_id(), coordinator: key("a1"), asker });
     rig.answer(lookup, committed());
     assert!(matches!(rig.end(), End::Committed { .. }));

@@ -120,6 +120,7 @@ impl Observe for Attempts {
         match &attempt.end {
             AttemptEnd::Committed(_) | AttemptEnd::OutcomeUnknown(_) => {}
             AttemptEnd::Aborted(error) | AttemptEnd::Failed(Some(error)) => {
+                tracing::debug!(%error, "an attempt was aborted");
                 state.stats.abort(&reason(error));
             }
             AttemptEnd::Failed(None) => state.stats.abort("rolled back"),

@@ -3,7 +3,7 @@
 use super::cluster::Fault;
 use super::*;
 use crate::gateway::api::{Committed, KeyBound, KeyRange, ReadWriteOptions};
-use crate::gateway::{Error, InvalidRequest};
+use crate::gateway::{Error, InvalidRequest, Subject};
 use txn::message::{AbortReason, Outcome};
 
 fn for_update(id: proto::TxnId, ids: &[i64]) -> Request {
@@ -364,6 +364,28 @@ fn transactions_above_the_limit_are_refused() {
     let options = TransactionOptions::ReadWrite(ReadWriteOptions::default());
     let answer = rig.ask(Request::Begin(options));
     assert!(matches!(answer, Err(Error::Overloaded { .. })));
+}
+
+#[test]
+fn transactions_that_ended_do_not_count_and_the_oldest_is_forgotten() {
+    let cluster = Cluster::new(1);
+    let mut settings = GatewaySettings::new(NodeId(1), 1, 0, cluster.system_shard());
+    (settings.transactions_max, settings.ended_max) = (1, 2);
+    let mut rig = Rig::with(cluster, settings);
+    let ids: Vec<proto::TxnId> = (0..3)
+        .map(|_| {
+            let id = rig.begin();
+            rig.commit(id, vec![]).unwrap();
+            id
+        })
+        .collect();
+    let what = Subject::Transaction(ids[0]);
+    assert_eq!(
+        rig.commit(ids[0], vec![]),
+        Err(Error::NotFound { what }),
+        "its outcome is looked up"
+    );
+    assert!(rig.commit(ids[2], vec![]).is_ok(), "answered again");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use proto::{NodeId, Priority, TxnId};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How long to wait at least when a node or shard is gone, rather than a lock taken.
 const UNAVAILABLE_WAIT: Duration = Duration::from_millis(20);
@@ -62,6 +62,8 @@ struct Attempts {
     options: RunOptions,
     number: u32,
     attempts_max: u32,
+    /// No attempt begins after this.
+    deadline: Instant,
     priority: Option<Priority>,
     backoff: Backoff,
 }
@@ -93,6 +95,7 @@ impl Attempts {
             options,
             number: 0,
             attempts_max: config.attempts_max.max(1),
+            deadline: Instant::now() + config.run_timeout,
             priority: None,
             backoff: Backoff::new(Duration::from_millis(1), config.backoff_max),
         }
@@ -135,7 +138,7 @@ impl Attempts {
         self.observe(who, AttemptEnd::Aborted(error.clone()));
         // Counted only once a begin was sent; else the next attempt has the same number.
         self.priority = who.priority.or(self.priority);
-        if self.number >= self.attempts_max {
+        if self.number >= self.attempts_max || Instant::now() >= self.deadline {
             let (attempts, last) = (self.number, Box::new(error));
             return Next::GiveUp(ClientError::RetriesExhausted { attempts, last });
         }

@@ -68,7 +68,7 @@ impl Default for TransactionSettings {
         TransactionSettings {
             idle_timeout: Duration::from_secs(10),
             abort_wait: Duration::from_secs(2),
-            outcome_wait: Duration::from_secs(20),
+            outcome_wait: Duration::from_secs(8),
             lookup_pause: Duration::from_millis(10),
             buffered_bytes_max: 64 << 20,
             known_bytes_max: 16 << 20,

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use node::host::peer_service::{self, AnswerPeers, InitError, PeerService};
@@ -52,10 +53,31 @@ pub(super) struct StartArgs {
 
 /// Runs until a signal asks it to stop.
 pub(super) fn start(args: StartArgs) -> Result<(), Failure> {
-    runtime()?.block_on(async move {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async move {
         let stop = stop_signal()?;
         run_node(args, stop, |address| say(&format!("grpc listening on {address}"))).await
-    })
+    });
+    // A blocking call that hangs, on a disk that does not answer, must not keep the process.
+    runtime.shutdown_timeout(STOP_PATIENCE);
+    ended
+}
+
+/// How long a node that ends waits for what its threads still do.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// From here on a panic in any thread ends the process: a node that goes on without its log or one of its
+/// cores would keep leading shards that it cannot serve (T65).
+fn abort_on_panic() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            usual(panic);
+            say("spandrel: this is a bug; the node ends, so that the others take over");
+            std::process::abort();
+        }));
+    });
 }
 
 /// SIGTERM or SIGINT.
@@ -79,6 +101,7 @@ pub(super) async fn run_node(
     stop: impl Future<Output = ()>,
     announce: impl FnOnce(SocketAddr),
 ) -> Result<(), Failure> {
+    abort_on_panic();
     let exposure = if args.insecure { Exposure::Anyone } else { Exposure::Loopback };
     let listen = offset_port(&args.listen, args.port_offset)?;
     let (listener, address) = bind(&listen, exposure).await.map_err(Failure::run_time)?;

@@ -430,8 +430,13 @@ impl Node {
 impl Running {
     /// Hands every lease over and waits until the shards are led elsewhere, for a bounded time.
     pub async fn hand_over(&self) {
-        let patience = tokio::time::sleep(HAND_OVER_PATIENCE);
-        tokio::pin!(patience);
+        // A core that does not answer must not keep the node from stopping.
+        if tokio::time::timeout(HAND_OVER_PATIENCE, self.until_led_elsewhere()).await.is_err() {
+            tracing::warn!("stopping with leases that no other node has taken over");
+        }
+    }
+
+    async fn until_led_elsewhere(&self) {
         loop {
             for core in &self.cores {
                 core.send(Input::HandOver);
@@ -443,10 +448,7 @@ impl Running {
             if done {
                 return;
             }
-            tokio::select! {
-                () = &mut patience => return,
-                () = tokio::time::sleep(Duration::from_millis(10)) => {}
-            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

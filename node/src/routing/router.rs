@@ -73,6 +73,9 @@ pub struct RouterSettings {
     pub calls_max: usize,
     /// A call without an answer by then has failed.
     pub call_timeout: Duration,
+    /// A call whose shard has had no leader for so long has failed: longer than an election takes, and well
+    /// within what clients wait, so that a lost quorum is called unavailable rather than slow.
+    pub leaderless_timeout: Duration,
     /// An attempt without an answer by then is followed by another.
     pub attempt_timeout: Duration,
     /// The pause after the first failed attempt; doubles from there.
@@ -92,6 +95,7 @@ impl Default for RouterSettings {
         RouterSettings {
             calls_max: 100_000,
             call_timeout: Duration::from_secs(10),
+            leaderless_timeout: Duration::from_secs(4),
             attempt_timeout: Duration::from_secs(2),
             pause_min: Duration::from_millis(5),
             pause_max: Duration::from_millis(200),
@@ -123,6 +127,8 @@ struct Call {
     refreshes: u32,
     clock_retries: u32,
     obstacle: Obstacle,
+    /// Since when whoever was asked knew no leader, or could not be reached.
+    leaderless_since: Option<Mono>,
     /// The replica tried last, to go on from.
     last_tried: Option<NodeId>,
 }
@@ -223,6 +229,7 @@ impl Router {
             refreshes: 0,
             clock_retries: 0,
             obstacle: Obstacle::NoShard,
+            leaderless_since: None,
             last_tried: None,
         };
         let before = self.calls.insert(id, call);
@@ -290,7 +297,12 @@ impl Router {
             let elsewhere = self.calls.get(&id).and_then(|call| self.choose(now, call));
             match elsewhere.filter(|(_, to)| !self.is_avoided(now, *to)) {
                 Some((_, to)) => self.attempt(now, id, Some(to), effects),
-                None => self.pause(now, id, None),
+                None => {
+                    if let Some(call) = self.calls.get_mut(&id) {
+                        call.leaderless_since.get_or_insert(now);
+                    }
+                    self.pause(now, id, None);
+                }
             }
         }
     }
@@ -322,7 +334,13 @@ impl Router {
                 self.timers.remove(&(wake, id));
                 continue;
             };
-            if call.deadline <= now {
+            let leaderless = match (call.state, call.leaderless_since) {
+                (State::Pausing { .. }, Some(since)) => {
+                    since.plus(self.settings.leaderless_timeout) <= now
+                }
+                (State::Pausing { .. } | State::Asked { .. } | State::AwaitingMap, _) => false,
+            };
+            if call.deadline <= now || leaderless {
                 let (what, maybe_executed) = (call.obstacle, call.sent);
                 let error = CallError::Unavailable { what, maybe_executed };
                 self.complete(id, Err(error), effects);
@@ -336,6 +354,7 @@ impl Router {
                     }
                     if let Some(call) = self.calls.get_mut(&id) {
                         call.obstacle = Obstacle::NoReply { shard, node: to };
+                        call.leaderless_since = None;
                     }
                     self.attempt(now, id, None, effects);
                 }
@@ -374,9 +393,13 @@ impl Router {
             self.leaders.remove(&shard);
         }
         let hint = hint.filter(|hint| *hint != asked && self.has_replica(id, *hint));
-        let Some(leader) = hint else { return self.pause(now, id, None) };
-        self.leaders.insert(shard, leader);
         let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(leader) = hint else {
+            call.leaderless_since.get_or_insert(now);
+            return self.pause(now, id, None);
+        };
+        self.leaders.insert(shard, leader);
+        call.leaderless_since = None;
         call.hints_followed += 1;
         if call.hints_followed <= HINTS_AT_ONCE_MAX {
             self.attempt(now, id, Some(leader), effects);

@@ -260,6 +260,26 @@ fn unsure_leader_is_asked_again_for_a_while_and_then_believed() {
 }
 
 #[test]
+fn shard_without_a_leader_is_unavailable_before_the_call_times_out() {
+    let mut rig = Rig::new();
+    let begun = rig.now;
+    rig.call(CALL, Route::Leader);
+    while rig.router.outstanding() > 0 {
+        if let [Effect::Send { .. }] = &rig.effects[..] {
+            let (_, id) = rig.sent();
+            rig.reply(id, not_leader(None));
+        }
+        rig.pass();
+    }
+    let (what, maybe_executed) = (Obstacle::NoLeader { shard: SHARD }, true);
+    assert_eq!(rig.completed(), Err(CallError::Unavailable { what, maybe_executed }));
+    let settings = RouterSettings::default();
+    let took = rig.now.since(begun);
+    assert!(took >= settings.leaderless_timeout, "an election may take that long: {took:?}");
+    assert!(took < settings.leaderless_timeout + 2 * settings.pause_max, "{took:?}");
+}
+
+#[test]
 fn other_refusals_are_the_callers() {
     let mut rig = Rig::new();
     rig.call(CALL, Route::Leader);

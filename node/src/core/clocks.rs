@@ -17,8 +17,9 @@ const OPEN_MAX: usize = 64;
 pub(super) struct PeerClocks {
     interval: Duration,
     peers: Peers<NodeId>,
-    /// Questions under way, with this node's own claim when they left.
-    open: BTreeMap<u64, (NodeId, TimeInterval)>,
+    /// Questions under way, with this node's own claim when they left. One that is unsure asks as well: it has
+    /// to know whose clock is sure.
+    open: BTreeMap<u64, (NodeId, Option<TimeInterval>)>,
     /// What each node last said, and when.
     told: BTreeMap<NodeId, (Mono, Option<TimeInterval>)>,
     next_number: u64,
@@ -61,7 +62,7 @@ impl PeerClocks {
             return;
         }
         self.told.insert(from, (self.mono, interval));
-        if let (Some(theirs), Some(received)) = (interval, self.own) {
+        if let (Some(sent), Some(theirs), Some(received)) = (sent, interval, self.own) {
             self.peers.record(from, self.mono, &Exchange { sent, theirs, received });
         }
     }
@@ -108,7 +109,7 @@ impl Core {
             .flat_map(|replica| replica.descriptor().replicas.iter().map(|(_, node)| *node))
             .filter(|node| *node != self.config.node)
             .collect();
-        let Some(sent) = self.clocks.own else { return };
+        let sent = self.clocks.own;
         for node in nodes {
             self.clocks.next_number += 1;
             let number = self.clocks.next_number;

@@ -247,12 +247,12 @@ impl Core {
             return;
         }
         let sure = self.clocks.sure_nodes(max);
+        if sure.is_empty() {
+            return;
+        }
         for replica in self.replicas.values_mut().filter(|replica| replica.raft().is_leader()) {
-            let heir = replica.descriptor().replicas.iter().map(|(_, node)| *node);
-            if let Some(heir) = heir.into_iter().find(|node| sure.contains(node)) {
-                replica.abandon(heir);
-                self.dirty.insert(replica.descriptor().id);
-            }
+            replica.abandon(&sure);
+            self.dirty.insert(replica.descriptor().id);
         }
     }
 

@@ -97,8 +97,8 @@ pub struct Gateway {
     pub(super) sessions: BTreeMap<u64, Session>,
     pub(super) by_id: BTreeMap<TxnId, u64>,
     pub(super) by_client: BTreeSet<(ClientId, u64)>,
-    /// Owners of the sessions that have ended and are kept for requests that are repeated.
-    pub(super) ended: BTreeSet<u64>,
+    /// The sessions that have ended and are kept for requests that are repeated, by the order of their ends.
+    pub(super) ended: BTreeMap<u64, u64>,
     pub(super) snapshots: BTreeMap<u64, Snapshot>,
     lookups: BTreeMap<u64, Ticket>,
     parked: Vec<Parked>,
@@ -122,7 +122,7 @@ impl Gateway {
             sessions: BTreeMap::new(),
             by_id: BTreeMap::new(),
             by_client: BTreeSet::new(),
-            ended: BTreeSet::new(),
+            ended: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             lookups: BTreeMap::new(),
             parked: Vec::new(),
@@ -279,7 +279,7 @@ impl Gateway {
                 answer(effects, ticket, Response::Alive);
             }
             Request::LookupOutcome { id, coordinator } => {
-                self.look_up(ticket, id, coordinator, effects);
+                self.look_up(ticket, (id, coordinator, Asker::Client), effects);
             }
             Request::ResolveCommit { mutations, max_age } => {
                 let limits = &self.settings.encoding;
@@ -335,15 +335,14 @@ impl Gateway {
     pub(super) fn look_up(
         &mut self,
         ticket: Ticket,
-        id: TxnId,
-        coordinator: Key,
+        (id, coordinator, asker): (TxnId, Key, Asker),
         effects: &mut Vec<Effect>,
     ) {
         let owner = self.fresh_owner();
         self.lookups.insert(owner, ticket);
         effects.push(Effect::Call {
             call: CallId { owner, part: 0 },
-            request: ShardRequest::Lookup { id, coordinator, asker: Asker::Client },
+            request: ShardRequest::Lookup { id, coordinator, asker },
             route: Route::Leader,
         });
     }
@@ -449,7 +448,7 @@ impl Gateway {
             let session: Option<&Session> = self.sessions.get(owner);
             session.is_some_and(|session| session.transaction.end().is_some())
         };
-        assert!(self.ended.iter().all(has_ended), "what is kept as ended is there and has ended");
+        assert!(self.ended.values().all(has_ended), "what is kept as ended is there and has ended");
         assert_eq!(self.by_id.len(), self.sessions.len(), "every id has a session");
         assert_eq!(self.by_client.len(), self.sessions.len(), "every session has a client");
         assert!(

@@ -59,6 +59,8 @@ pub(super) struct Session {
     /// Why it is being given up; answered in place of the abort that follows.
     pub(super) objection: Option<Error>,
     pub(super) ddl: Option<Box<DdlJob>>,
+    /// Its place among the ended ones.
+    ended: Option<u64>,
     /// Its entry in the timers.
     pub(super) wake: Mono,
 }
@@ -113,6 +115,7 @@ impl Gateway {
             rolling_back: Vec::new(),
             objection: None,
             ddl: None,
+            ended: None,
             wake,
         };
         self.sessions.insert(owner, session);
@@ -129,7 +132,9 @@ impl Gateway {
         let owner = *self.by_id.get(&id).ok_or_else(not_found)?;
         let session = self.sessions.get_mut(&owner).ok_or_else(not_found)?;
         match session.transaction.end() {
-            Some(End::NotCommitted { cause }) => Err(cause.clone().into()),
+            Some(End::NotCommitted { cause }) => {
+                Err(session.objection.clone().unwrap_or_else(|| cause.clone().into()))
+            }
             Some(_) | None => {
                 session.last_heard = now.mono;
                 Ok(owner)
@@ -401,17 +406,22 @@ impl Gateway {
     /// Keeps an ended session for a while, so that a repeated request gets the same answer; the oldest make
     /// room, and who asks for one of those looks the outcome up instead.
     fn keep_ended(&mut self, owner: u64) {
-        self.ended.insert(owner);
+        let end = self.fresh_owner();
+        let Some(session) = self.sessions.get_mut(&owner) else { return };
+        session.ended = Some(end);
+        self.ended.insert(end, owner);
         while self.ended.len() > self.settings.ended_max
-            && let Some(oldest) = self.ended.first().copied()
+            && let Some((_, oldest)) = self.ended.first_key_value()
         {
-            self.forget_session(oldest);
+            self.forget_session(*oldest);
         }
     }
 
     fn forget_session(&mut self, owner: u64) {
         if let Some(session) = self.sessions.remove(&owner) {
-            self.ended.remove(&owner);
+            if let Some(end) = session.ended {
+                self.ended.remove(&end);
+            }
             self.by_id.remove(&session.transaction.id());
             self.by_client.remove(&(session.client, owner));
             self.remove_timer(session.wake, owner);
@@ -514,7 +524,7 @@ impl Gateway {
         let Some(session) = self.sessions.get_mut(&owner) else { return };
         session.last_heard = now.mono;
         let id = session.transaction.id();
-        let objection = session.objection.take();
+        let objection = session.objection.clone();
         let reads = std::mem::take(&mut session.reads);
         let mut waiting = std::mem::take(&mut session.waiting);
         if let Some((_, Then::Answer(ticket))) = session.forming.take() {

@@ -7,6 +7,7 @@
 
 use proto::{Key, Priority, TxnId};
 use truetime::Now;
+use txn::message::Asker;
 use txn::transaction::digest::{Digest, PLAIN_KEY};
 use txn::transaction::{Driver, End};
 
@@ -34,7 +35,7 @@ impl Gateway {
                     effects.push(Effect::Answer { ticket, answer });
                 }
                 Some(End::NotCommitted { .. } | End::OutcomeUnknown { .. }) => {
-                    self.look_up(ticket, id, coordinator, effects);
+                    self.look_up(ticket, (id, coordinator, Asker::Gateway), effects);
                 }
                 None => session.waiting.push(ticket),
             }
@@ -54,7 +55,7 @@ impl Gateway {
         // Frozen with its first send, the coordinator is what the client resolved. Where this gateway
         // finds another, or the time is over, it only asks.
         if coordinator_of(&steps)? != coordinator || id.horizon <= latest {
-            self.look_up(ticket, id, coordinator, effects);
+            self.look_up(ticket, (id, coordinator, Asker::Gateway), effects);
             return Ok(());
         }
         let driver = Driver::OneOfSeveral { digest, coordinator, shard };

@@ -108,6 +108,17 @@ impl RaftGroup {
         Ok(group)
     }
 
+    /// One tick has passed at a replica whose clock vouches for nothing, or for too little: it campaigns only
+    /// once nobody has led for several election timeouts, since a leader needs a clock
+    /// (TRANSACTIONS.md section 2).
+    pub fn tick_unsure(&mut self) {
+        if self.is_leader() || self.node.raft.election_elapsed >= self.timeouts.unsure() {
+            return self.tick();
+        }
+        self.node.raft.election_elapsed += 1;
+        self.set_timeout();
+    }
+
     /// One tick has passed.
     pub fn tick(&mut self) {
         if self.is_leader() || self.can_campaign() {

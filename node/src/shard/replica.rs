@@ -19,7 +19,7 @@ mod interface;
 
 pub use interface::{Durable, Effect, ReplicaCall, ReplicaConfig, ReplicaError};
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,8 +33,8 @@ use txn::state::{Applied, Changes, ShardState, StatePut};
 use super::descriptor::ShardDescriptor;
 use super::follower::Follower;
 use super::raft::{
-    Message, MessageKind, RaftConfig, RaftGroup, Ready, Role, SnapshotMeta, SnapshotOutcome,
-    Standing,
+    Message, MessageKind, Progress, RaftConfig, RaftGroup, Ready, Role, SnapshotMeta,
+    SnapshotOutcome, Standing,
 };
 use crate::storage::record::{EntryKind, HardState, LogEntry, LogRecord, Membership};
 use crate::storage::version_store::{ApplyBatch, StateChange, StatePair, Version};
@@ -60,8 +60,6 @@ pub struct Replica {
     retained_bytes: u64,
     /// Asked to hand leadership over; the target once the lease is released.
     hand_over: Option<HandOver>,
-    /// The last time a reader asked for the past here.
-    stale_asked: Option<Mono>,
 }
 
 #[derive(Debug)]
@@ -80,8 +78,6 @@ struct HandOver {
     deadline: Mono,
 }
 
-/// Shards that were asked for the past within this time have their promises published.
-const STALE_INTEREST: Duration = Duration::from_secs(60);
 /// How long Raft may take to hand over before the old leader goes on.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -153,7 +149,6 @@ impl Replica {
             unlogged,
             retained_bytes,
             hand_over: None,
-            stale_asked: None,
         })
     }
 
@@ -165,11 +160,6 @@ impl Replica {
         request: Request,
         out: &mut Vec<Effect>,
     ) {
-        if let Request::SnapshotRead { at, .. } = &request
-            && now.after(*at)
-        {
-            self.stale_asked = Some(now.mono);
-        }
         let Some(leader) = &mut self.leader else {
             return self.request_at_follower(now, caller, request, out);
         };
@@ -291,9 +281,15 @@ impl Replica {
 
     /// Does what is due, ticks included.
     pub fn tick(&mut self, now: &Now, out: &mut Vec<Effect>) {
+        let epsilon_max = self.config.txn.epsilon_max;
+        let vouches = now.sure().is_some_and(|interval| interval.epsilon() <= epsilon_max);
         while self.next_tick <= now.mono {
             self.next_tick = self.next_tick.plus(self.config.tick);
-            self.raft.tick();
+            if vouches {
+                self.raft.tick()
+            } else {
+                self.raft.tick_unsure()
+            }
             if self.next_tick.plus(self.config.tick * 4) < now.mono {
                 // The process slept: it has not heard of its leader only because it did not listen.
                 self.next_tick = now.mono.plus(self.config.tick);
@@ -493,28 +489,35 @@ impl Replica {
         }
     }
 
-    /// Gives leadership away at once and without a release: the successor waits the lease out. For a
-    /// leader whose clock vouches for nothing (TRANSACTIONS.md section 2).
-    pub fn abandon(&mut self, to: NodeId) {
-        if let Some(replica) = self.descriptor.replica_on(to)
-            && self.raft.is_leader()
-        {
-            let transferred = self.raft.transfer_leadership(replica);
-            debug_assert!(transferred.is_ok(), "a leader transfers to a voter: {transferred:?}");
+    /// Gives leadership to one of `heirs` at once and without a release: the successor waits the lease out. For
+    /// a leader whose clock vouches for nothing (TRANSACTIONS.md section 2). While none of them could lead,
+    /// this replica does.
+    pub fn abandon(&mut self, heirs: &BTreeSet<NodeId>) {
+        if !self.raft.is_leader() {
+            return;
         }
+        let is_heir =
+            |replica| self.descriptor.node_of(replica).is_some_and(|n| heirs.contains(&n));
+        let heir = self.successors().filter(|p| is_heir(p.replica)).max_by_key(|p| p.matched);
+        self.transfer_to(heir);
     }
 
     fn transfer(&mut self) {
-        let me = self.raft.replica();
         let wanted = self.hand_over.and_then(|hand_over| hand_over.to);
-        let best = self
-            .raft
-            .progress()
-            .into_iter()
-            .filter(|p| p.replica != me && p.recently_active && !p.needs_snapshot)
-            .max_by_key(|p| (Some(p.replica) == wanted, p.matched));
-        if let Some(best) = best {
-            let transferred = self.raft.transfer_leadership(best.replica);
+        let best = self.successors().max_by_key(|p| (Some(p.replica) == wanted, p.matched));
+        self.transfer_to(best);
+    }
+
+    /// The replicas that could lead soon.
+    fn successors(&self) -> impl Iterator<Item = Progress> + use<> {
+        let me = self.raft.replica();
+        let others = self.raft.progress().into_iter();
+        others.filter(move |p| p.replica != me && p.recently_active && !p.needs_snapshot)
+    }
+
+    fn transfer_to(&mut self, to: Option<Progress>) {
+        if let Some(to) = to {
+            let transferred = self.raft.transfer_leadership(to.replica);
             debug_assert!(transferred.is_ok(), "a leader transfers to a voter: {transferred:?}");
         }
     }
@@ -557,11 +560,11 @@ impl Replica {
     /// The promise to publish outside the log, while somebody reads the past here: term, last entry
     /// proposed, promise.
     pub fn published_promise(&mut self, now: &Now) -> Option<(Term, LogIndex, Timestamp)> {
-        let wanted = self.stale_asked.is_some_and(|at| now.mono.since(at) < STALE_INTEREST);
-        if !wanted || !self.unproposed.is_empty() {
+        let leader = self.leader.as_mut()?;
+        if !leader.wanted_for_stale_reads(now) || !self.unproposed.is_empty() {
             return None;
         }
-        let promise = self.leader.as_mut()?.published_promise(now, &self.state)?;
+        let promise = leader.published_promise(now, &self.state)?;
         Some((self.raft.term(), self.raft.last().index, promise))
     }
 

@@ -35,7 +35,11 @@ impl Leader {
                     }
                     return;
                 }
-                Stage::CommitWait { callers, .. } | Stage::Aborting { callers } => {
+                Stage::Aborting { callers, .. } => {
+                    callers.push((caller, Audience::Client));
+                    return;
+                }
+                Stage::CommitWait { callers, .. } => {
                     callers.push(caller);
                     return;
                 }
@@ -58,7 +62,8 @@ impl Leader {
                 // Others may know of it: prepared participants, or another gateway. Only a logged abort
                 // ends it for all.
                 let participants = commit.participants.iter().map(|p| p.key.clone()).collect();
-                return self.abort(cx, Some(caller), id, reason, participants);
+                let caller = (caller, Audience::Client);
+                return self.abort(cx, caller, id, reason, participants);
             }
             Err(Reply::Aborted { reason }) => {
                 return cx.outcome(caller, Outcome::Aborted { reason });
@@ -130,7 +135,8 @@ impl Leader {
         if commit.shared {
             let participants = commit.participants.iter().map(|p| p.key.clone()).collect();
             let priority = proto::Priority::first(id);
-            self.log_abort(cx, id, priority, commit.callers, AbortReason::TooOld, participants);
+            let callers = clients(commit.callers);
+            self.log_abort(cx, id, priority, callers, AbortReason::TooOld, participants);
         } else {
             for caller in commit.callers {
                 cx.outcome(caller, Outcome::NoLongerKnown);
@@ -304,7 +310,7 @@ impl Leader {
     pub(super) fn abort(
         &mut self,
         cx: &mut Cx<'_>,
-        caller: Option<RequestId>,
+        caller: (RequestId, Audience),
         id: TxnId,
         reason: AbortReason,
         participants: Vec<Key>,
@@ -312,29 +318,22 @@ impl Leader {
         let priority = match self.txns.get_mut(&id) {
             None => proto::Priority::first(id),
             Some(local) => match &mut local.stage {
-                Stage::Committing { commit, .. } => {
-                    commit.callers.extend(caller);
-                    return;
-                }
-                Stage::CommitWait { callers, .. } | Stage::Aborting { callers } => {
-                    callers.extend(caller);
-                    return;
+                Stage::Committing { commit, .. } => return commit.callers.push(caller.0),
+                Stage::CommitWait { callers, .. } => return callers.push(caller.0),
+                Stage::Aborting { callers, tell } => {
+                    callers.push(caller);
+                    return tell.extend(participants);
                 }
                 Stage::Active | Stage::CommitWaiting(_) => local.priority,
                 Stage::PrepareWaiting(_)
                 | Stage::Preparing { .. }
                 | Stage::Prepared { .. }
-                | Stage::ReadPromised { .. } => {
-                    if let Some(caller) = caller {
-                        cx.refuse(caller, wrong_role());
-                    }
-                    return;
-                }
+                | Stage::ReadPromised { .. } => return cx.refuse(caller.0, wrong_role()),
             },
         };
-        let mut callers: Vec<RequestId> = caller.into_iter().collect();
+        let mut callers = vec![caller];
         if let Some(stage) = self.finish(cx, id) {
-            callers.extend(stage.into_callers());
+            callers.extend(clients(stage.into_callers()));
         }
         self.stalled.retain(|stalled| *stalled != id);
         self.log_abort(cx, id, priority, callers, reason, participants);
@@ -346,12 +345,12 @@ impl Leader {
         cx: &mut Cx<'_>,
         id: TxnId,
         priority: proto::Priority,
-        callers: Vec<RequestId>,
+        callers: Vec<(RequestId, Audience)>,
         reason: AbortReason,
         participants: Vec<Key>,
     ) {
         let past_horizon = cx.now.sure().is_none_or(|interval| id.horizon <= interval.latest);
-        let stage = Stage::Aborting { callers };
+        let stage = Stage::Aborting { callers, tell: Vec::new() };
         self.txns.insert(id, Local { priority, grant: None, heard: cx.now.mono, stage });
         self.propose(cx, Command::Abort { id, reason, participants, past_horizon });
     }
@@ -361,11 +360,16 @@ impl Leader {
         if self.txns.get(&id).is_some_and(|local| !matches!(local.stage, Stage::Aborting { .. })) {
             return;
         }
-        for caller in self.finish(cx, id).map(Stage::into_callers).unwrap_or_default() {
-            self.answer_recorded(cx, caller, id, Audience::Client);
+        let mut told = Vec::new();
+        if let Some(Stage::Aborting { callers, tell }) = self.finish(cx, id) {
+            told = tell;
+            for (caller, audience) in callers {
+                self.answer_recorded(cx, caller, id, audience);
+            }
         }
         if matches!(cx.state.outcome(&id), Some(OutcomeRecord::Aborted { .. })) {
             self.tell_recorded(cx, id);
+            self.tell_aborted(cx, id, told);
         }
     }
 
@@ -383,14 +387,19 @@ impl Leader {
         match asker {
             _ if in_hand => cx.outcome(caller, Outcome::InProgress),
             Asker::Participant { participants } => {
-                self.abort(cx, Some(caller), id, AbortReason::InDoubt, participants);
+                let caller = (caller, Audience::Participant);
+                self.abort(cx, caller, id, AbortReason::InDoubt, participants);
             }
             Asker::Client | Asker::Gateway => match cx.now.sure() {
                 Some(now) if id.horizon <= now.latest => {
                     cx.outcome(caller, Outcome::NoLongerKnown);
                 }
-                Some(_) if asker == Asker::Client => {
-                    self.abort(cx, Some(caller), id, AbortReason::InDoubt, Vec::new());
+                Some(_)
+                    if asker == Asker::Client
+                        && cx.state.outcomes_len() < self.config.outcomes_max =>
+                {
+                    let caller = (caller, Audience::Client);
+                    self.abort(cx, caller, id, AbortReason::InDoubt, Vec::new());
                 }
                 Some(_) | None => cx.outcome(caller, Outcome::InProgress),
             },
@@ -412,7 +421,8 @@ impl Leader {
         if decided {
             return cx.outcome(caller, Outcome::InProgress);
         }
-        self.abort(cx, Some(caller), victim, AbortReason::Wounded { by }, participants);
+        let caller = (caller, Audience::Participant);
+        self.abort(cx, caller, victim, AbortReason::Wounded { by }, participants);
     }
 
     /// Whether the shard still takes decisions that need no right: aborts and outcomes.
@@ -427,4 +437,9 @@ fn contradiction() -> Refusal {
 
 fn wrong_role() -> Refusal {
     Refusal::Invalid { reason: "the shard is a participant of this id, not its coordinator".into() }
+}
+
+/// Who sent a commit is answered as a client.
+pub(super) fn clients(callers: Vec<RequestId>) -> Vec<(RequestId, Audience)> {
+    callers.into_iter().map(|to| (to, Audience::Client)).collect()
 }

@@ -1,6 +1,8 @@
 //! The lease of one term: taking it, extending it on what is proposed anyway, letting it lapse, handing it
 //! over (TRANSACTIONS.md section 3).
 
+use std::time::Duration;
+
 use proto::TxnId;
 use truetime::{Mono, Now, Timestamp};
 
@@ -11,6 +13,9 @@ use super::{
 use crate::command::{Command, Entry};
 use crate::message::{AbortReason, Refusal, RequestId};
 use crate::state::{Applied, Lease, ShardState};
+
+/// For so long after somebody asked for the past the lease is kept and promises are published.
+const STALE_INTEREST: Duration = Duration::from_secs(60);
 
 impl Leader {
     /// The right to assign, promise, grant and answer at this instant: an own lease, applied, not lapsed,
@@ -127,12 +132,26 @@ impl Leader {
         right.expires.since(right.interval.latest) < self.config.lease_length / share
     }
 
-    /// Idle: nothing holds or waits for a lock, nothing is prepared, and for one lease length nobody asked
-    /// for anything that needs the lease.
+    pub(super) fn note_stale(&mut self, now: &Now, at: Timestamp) {
+        if now.after(at) {
+            self.stale_asked = Some(now.mono);
+        }
+    }
+
+    /// Whether somebody asked for stale reads within the last minute: promises are published meanwhile, and
+    /// the lease is kept for them (section 5).
+    #[must_use]
+    pub fn wanted_for_stale_reads(&self, now: &Now) -> bool {
+        self.stale_asked.is_some_and(|asked| now.mono.since(asked) < STALE_INTEREST)
+    }
+
+    /// Idle: nothing holds or waits for a lock, nothing is prepared, nobody reads the past, and for one
+    /// lease length nobody asked for anything that needs the lease.
     fn is_idle(&self, now: &Now) -> bool {
         self.txns.is_empty()
             && self.waiting.is_empty()
             && self.telling.is_empty()
+            && !self.wanted_for_stale_reads(now)
             && self.asked.is_none_or(|asked| now.mono.since(asked) > self.config.lease_length)
     }
 

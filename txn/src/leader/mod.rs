@@ -187,8 +187,9 @@ enum Stage {
     Prepared { ask_at: Mono },
     /// A read-only participant's promise to keep its locks until `expires`.
     ReadPromised { coordinator: Key, participants: Vec<Key>, expires: Timestamp, ask_at: Mono },
-    /// An abort is in flight; its locks are gone already.
-    Aborting { callers: Vec<RequestId> },
+    /// An abort is in flight; its locks are gone already. `tell`: participants that came to be known since
+    /// it was proposed.
+    Aborting { callers: Vec<(RequestId, Audience)>, tell: Vec<Key> },
 }
 
 #[derive(Debug)]
@@ -235,6 +236,8 @@ struct SnapshotWait {
     at: Timestamp,
     spans: Vec<KeySpan>,
     answer: SnapshotAnswer,
+    /// Dropped then.
+    until: Mono,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -251,6 +254,8 @@ struct Telling {
     /// Who has not answered; `true` while a call is under way.
     remaining: BTreeMap<Key, (Participant, bool)>,
     retry_at: Mono,
+    /// How often it was told.
+    times: u32,
 }
 
 /// The leader of one shard, for one term.
@@ -261,6 +266,8 @@ pub struct Leader {
     phase: Phase,
     /// When anybody last asked for something that needs the lease.
     asked: Option<Mono>,
+    /// When anybody last asked for the past.
+    stale_asked: Option<Mono>,
     extension_in_flight: bool,
     /// The highest timestamp assigned or promised in this term.
     assigned: Timestamp,
@@ -326,6 +333,7 @@ impl Leader {
             term,
             phase: Phase::Settling,
             asked: None,
+            stale_asked: None,
             extension_in_flight: false,
             assigned: Timestamp::ZERO,
             next_grant: 1,
@@ -498,12 +506,17 @@ impl Leader {
                 {
                     return self.answer_commit(cx, caller, *id, *digest);
                 }
-                Request::Abort { id, .. } | Request::Wound { victim: id, .. }
+                Request::Abort { id, participants, .. }
+                | Request::Wound { victim: id, participants, .. }
                     if cx.state.outcome(id).is_some() =>
                 {
+                    self.tell_aborted(cx, *id, participants.clone());
                     return self.answer_recorded(cx, caller, *id, Audience::Client);
                 }
                 Request::Lookup { id, asker, .. } if cx.state.outcome(id).is_some() => {
+                    if let Asker::Participant { participants } = asker {
+                        self.tell_aborted(cx, *id, participants.clone());
+                    }
                     return self.answer_recorded(cx, caller, *id, Audience::of(asker));
                 }
                 // An abort is a fact: it needs no lease, and the first record of the id decides.
@@ -512,7 +525,8 @@ impl Leader {
                 }
                 Request::Abort { id, participants, .. } => {
                     let reason = AbortReason::GivenUp;
-                    return self.abort(cx, Some(caller), *id, reason, participants.clone());
+                    let caller = (caller, Audience::Client);
+                    return self.abort(cx, caller, *id, reason, participants.clone());
                 }
                 Request::Wound { victim, participants, by, .. } => {
                     let participants = participants.clone();
@@ -541,9 +555,11 @@ impl Leader {
             }
             Request::Lock { attempt, keys } => self.lock_keys(cx, right, caller, attempt, keys),
             Request::SnapshotRead { at, spans, limit } => {
+                self.note_stale(cx.now, at);
                 self.snapshot(cx, caller, at, spans, SnapshotAnswer::Read(limit));
             }
             Request::GoAhead { at, spans } => {
+                self.note_stale(cx.now, at);
                 self.snapshot(cx, caller, at, spans, SnapshotAnswer::GoAhead);
             }
             Request::Prepare { attempt, key, coordinator, participants, writes } => {
@@ -552,7 +568,8 @@ impl Leader {
                 self.prepare(cx, right, caller, attempt, prepare);
             }
             Request::Commit { attempt, coordinator, writes, participants, digest, single_use } => {
-                let shared = single_use || !participants.is_empty();
+                // Without a grant nothing but a record keeps an earlier copy from being executed later.
+                let shared = single_use || !participants.is_empty() || attempt.grant.is_none();
                 let callers = vec![caller];
                 let commit =
                     CommitInHand { callers, coordinator, writes, participants, digest, shared };
@@ -603,10 +620,24 @@ impl Leader {
             Request::LockedRead { attempt, .. } | Request::Lock { attempt, .. } => {
                 (attempt.id, [].as_slice())
             }
-            _ => return None,
+            // Each of these may log a record, which stays until its horizon has passed.
+            Request::Abort { id, .. }
+            | Request::Lookup { id, .. }
+            | Request::Wound { victim: id, .. } => (*id, [].as_slice()),
+            Request::SnapshotRead { .. }
+            | Request::GoAhead { .. }
+            | Request::Release { .. }
+            | Request::KeepAlive { .. }
+            | Request::Resolve { .. } => return None,
         };
         if id.horizon <= id.begin || id.horizon > id.begin.plus(self.config.max_age_limit) {
             let reason = "the horizon of the id is not within txn.max_age_limit of its begin";
+            return Some(Refusal::Invalid { reason: reason.to_owned() });
+        }
+        if matches!(request, Request::Lookup { asker: Asker::Client, .. })
+            && cx.now.sure().is_some_and(|now| id.begin > now.latest)
+        {
+            let reason = "the id begins in the future: no gateway has made it";
             return Some(Refusal::Invalid { reason: reason.to_owned() });
         }
         let keys: BTreeSet<&Key> = writes.iter().map(|w| &w.key).collect();
@@ -763,7 +794,8 @@ impl Stage {
         match self {
             Stage::CommitWaiting(commit) | Stage::Committing { commit, .. } => commit.callers,
             Stage::PrepareWaiting(prepare) | Stage::Preparing { prepare, .. } => prepare.callers,
-            Stage::CommitWait { callers, .. } | Stage::Aborting { callers } => callers,
+            Stage::CommitWait { callers, .. } => callers,
+            Stage::Aborting { callers, .. } => callers.into_iter().map(|(to, _)| to).collect(),
             Stage::Active | Stage::Prepared { .. } | Stage::ReadPromised { .. } => Vec::new(),
         }
     }

@@ -13,7 +13,10 @@ use truetime::{Mono, Timestamp};
 
 /// After this long without an answer a participant is told again.
 const RETELL_INTERVAL: Duration = Duration::from_secs(1);
-/// An aborted participant that does not answer asks by itself; it is told this often.
+/// A participant that was not reached asks by itself when it is prepared: it is told of an abort this often,
+/// so that a shard without a quorum does not fill its coordinators (T38).
+const ABORT_TELLS_MAX: u32 = 10;
+/// Acknowledgements that are logged at once, without waiting for more.
 const DONE_MAX: usize = 256;
 
 impl Leader {
@@ -28,13 +31,7 @@ impl Leader {
                 (Some(*commit_ts), participants.iter().filter(told).cloned().collect::<Vec<_>>())
             }
             Some(OutcomeRecord::Aborted { participants, .. }) => {
-                let named = |key: &Key| Participant {
-                    key: key.clone(),
-                    prepare_ts: Timestamp::ZERO,
-                    expires: None,
-                    writes: true,
-                };
-                (None, participants.iter().map(named).collect())
+                return self.tell_aborted(cx, id, participants.clone());
             }
             None => return,
         };
@@ -44,13 +41,38 @@ impl Leader {
         let remaining: BTreeMap<_, _> =
             participants.into_iter().map(|p| (p.key.clone(), (p, false))).collect();
         let retry_at = cx.now.mono.plus(RETELL_INTERVAL);
-        self.telling.insert(id, Telling { commit_ts, remaining, retry_at });
+        self.telling.insert(id, Telling { commit_ts, remaining, retry_at, times: 0 });
+        self.tell(cx, id);
+    }
+
+    /// Tells these participants of a recorded abort, those who are being told already aside. Does nothing
+    /// when the record is a commit.
+    pub(super) fn tell_aborted(&mut self, cx: &mut Cx<'_>, id: TxnId, participants: Vec<Key>) {
+        if participants.is_empty()
+            || !matches!(cx.state.outcome(&id), Some(OutcomeRecord::Aborted { .. }))
+        {
+            return;
+        }
+        let retry_at = cx.now.mono.plus(RETELL_INTERVAL);
+        let remaining = BTreeMap::new();
+        let telling = Telling { commit_ts: None, remaining, retry_at, times: 0 };
+        let telling = self.telling.entry(id).or_insert(telling);
+        for key in participants {
+            let participant = Participant {
+                key: key.clone(),
+                prepare_ts: Timestamp::ZERO,
+                expires: None,
+                writes: true,
+            };
+            telling.remaining.entry(key).or_insert((participant, false));
+        }
         self.tell(cx, id);
     }
 
     fn tell(&mut self, cx: &mut Cx<'_>, id: TxnId) {
         let Some(telling) = self.telling.get_mut(&id) else { return };
         telling.retry_at = cx.now.mono.plus(RETELL_INTERVAL);
+        telling.times += 1;
         let commit_ts = telling.commit_ts;
         let mut to_tell = Vec::new();
         for (key, (participant, under_way)) in &mut telling.remaining {
@@ -109,6 +131,11 @@ impl Leader {
             .map(|(id, _)| *id)
             .collect();
         for id in due {
+            let enough = |t: &Telling| t.commit_ts.is_none() && t.times >= ABORT_TELLS_MAX;
+            if self.telling.get(&id).is_some_and(enough) {
+                self.telling.remove(&id);
+                continue;
+            }
             self.tell(cx, id);
         }
     }

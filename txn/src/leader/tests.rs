@@ -1,6 +1,8 @@
 //! The leader's rules, each broken schedule of TRANSACTIONS.md section 9 that one shard can show. A rig
 //! keeps what was proposed in a log and applies it when the test says so.
 
+mod lasting;
+
 use std::time::Duration;
 
 use proto::{EntryId, Epoch, Key, KeySpan, LogIndex, NodeId, Priority, Term, TxnId, Value};

@@ -7,6 +7,9 @@
 use super::Role;
 use proto::{ReplicaId, Term};
 
+/// How many election timeouts a replica with an unsure clock leaves to the others.
+const UNSURE_TIMEOUTS: u64 = 4;
+
 #[derive(Debug)]
 pub(super) struct Timeouts {
     state: u64,
@@ -32,6 +35,11 @@ impl Timeouts {
         };
         timeouts.draw();
         timeouts
+    }
+
+    /// After so many silent ticks a replica campaigns although its clock is unsure.
+    pub(super) fn unsure(&self) -> usize {
+        usize::try_from(UNSURE_TIMEOUTS * self.election_ticks).expect("a few times a u16")
     }
 
     /// The timeout in this term and role, in `election_ticks .. 2 * election_ticks`.

@@ -266,6 +266,18 @@ fn campaigns(seed: u64, replica: ReplicaId) -> Vec<usize> {
 }
 
 #[test]
+fn replica_with_an_unsure_clock_leaves_several_timeouts_to_the_others() {
+    // A leader needs a clock: it campaigns only when nobody else does.
+    let mut group = fresh(R1, voters([1, 2, 3]));
+    let mut passed = 0;
+    while group.role() == Role::Follower {
+        group.tick_unsure();
+        passed += 1;
+    }
+    assert!((40..60).contains(&passed), "{passed}");
+}
+
+#[test]
 fn election_timeouts_come_from_the_seed_and_cover_the_range() {
     assert_eq!(campaigns(5, R1), campaigns(5, R1));
     assert_ne!(campaigns(5, R1), campaigns(6, R1));

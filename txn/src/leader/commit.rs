@@ -35,10 +35,8 @@ impl Leader {
                     }
                     return;
                 }
-                Stage::CommitWait { callers, .. } | Stage::Aborting { callers } => {
-                    callers.push(caller);
-                    return;
-                }
+                Stage::CommitWait { callers, .. } => return callers.push(caller),
+                Stage::Aborting { callers } => return callers.push((caller, Audience::Client)),
                 Stage::PrepareWaiting(_)
                 | Stage::Preparing { .. }
                 | Stage::Prepared { .. }
@@ -58,7 +56,8 @@ impl Leader {
                 // Others may know of it: prepared participants, or another gateway. Only a logged abort
                 // ends it for all.
                 let participants = commit.participants.iter().map(|p| p.key.clone()).collect();
-                return self.abort(cx, Some(caller), id, reason, participants);
+                let caller = Some((caller, Audience::Client));
+                return self.abort(cx, caller, id, reason, participants);
             }
             Err(Reply::Aborted { reason }) => {
                 return cx.outcome(caller, Outcome::Aborted { reason });
@@ -130,7 +129,8 @@ impl Leader {
         if commit.shared {
             let participants = commit.participants.iter().map(|p| p.key.clone()).collect();
             let priority = proto::Priority::first(id);
-            self.log_abort(cx, id, priority, commit.callers, AbortReason::TooOld, participants);
+            let callers = clients(commit.callers);
+            self.log_abort(cx, id, priority, callers, AbortReason::TooOld, participants);
         } else {
             for caller in commit.callers {
                 cx.outcome(caller, Outcome::NoLongerKnown);
@@ -304,7 +304,7 @@ impl Leader {
     pub(super) fn abort(
         &mut self,
         cx: &mut Cx<'_>,
-        caller: Option<RequestId>,
+        caller: Option<(RequestId, Audience)>,
         id: TxnId,
         reason: AbortReason,
         participants: Vec<Key>,
@@ -313,28 +313,27 @@ impl Leader {
             None => proto::Priority::first(id),
             Some(local) => match &mut local.stage {
                 Stage::Committing { commit, .. } => {
-                    commit.callers.extend(caller);
-                    return;
+                    return commit.callers.extend(caller.map(|(caller, _)| caller));
                 }
-                Stage::CommitWait { callers, .. } | Stage::Aborting { callers } => {
-                    callers.extend(caller);
-                    return;
+                Stage::CommitWait { callers, .. } => {
+                    return callers.extend(caller.map(|(caller, _)| caller));
                 }
+                Stage::Aborting { callers } => return callers.extend(caller),
                 Stage::Active | Stage::CommitWaiting(_) => local.priority,
                 Stage::PrepareWaiting(_)
                 | Stage::Preparing { .. }
                 | Stage::Prepared { .. }
                 | Stage::ReadPromised { .. } => {
-                    if let Some(caller) = caller {
+                    if let Some((caller, _)) = caller {
                         cx.refuse(caller, wrong_role());
                     }
                     return;
                 }
             },
         };
-        let mut callers: Vec<RequestId> = caller.into_iter().collect();
+        let mut callers: Vec<_> = caller.into_iter().collect();
         if let Some(stage) = self.finish(cx, id) {
-            callers.extend(stage.into_callers());
+            callers.extend(clients(stage.into_callers()));
         }
         self.stalled.retain(|stalled| *stalled != id);
         self.log_abort(cx, id, priority, callers, reason, participants);
@@ -346,7 +345,7 @@ impl Leader {
         cx: &mut Cx<'_>,
         id: TxnId,
         priority: proto::Priority,
-        callers: Vec<RequestId>,
+        callers: Vec<(RequestId, Audience)>,
         reason: AbortReason,
         participants: Vec<Key>,
     ) {
@@ -361,8 +360,10 @@ impl Leader {
         if self.txns.get(&id).is_some_and(|local| !matches!(local.stage, Stage::Aborting { .. })) {
             return;
         }
-        for caller in self.finish(cx, id).map(Stage::into_callers).unwrap_or_default() {
-            self.answer_recorded(cx, caller, id, Audience::Client);
+        if let Some(Stage::Aborting { callers }) = self.finish(cx, id) {
+            for (caller, audience) in callers {
+                self.answer_recorded(cx, caller, id, audience);
+            }
         }
         if matches!(cx.state.outcome(&id), Some(OutcomeRecord::Aborted { .. })) {
             self.tell_recorded(cx, id);
@@ -383,7 +384,8 @@ impl Leader {
         match asker {
             _ if in_hand => cx.outcome(caller, Outcome::InProgress),
             Asker::Participant { participants } => {
-                self.abort(cx, Some(caller), id, AbortReason::InDoubt, participants);
+                let caller = Some((caller, Audience::Participant));
+                self.abort(cx, caller, id, AbortReason::InDoubt, participants);
             }
             Asker::Client => {
                 let past = cx.now.sure().is_some_and(|now| id.horizon <= now.latest);
@@ -408,13 +410,19 @@ impl Leader {
         if decided {
             return cx.outcome(caller, Outcome::InProgress);
         }
-        self.abort(cx, Some(caller), victim, AbortReason::Wounded { by }, participants);
+        let caller = Some((caller, Audience::Participant));
+        self.abort(cx, caller, victim, AbortReason::Wounded { by }, participants);
     }
 
     /// Whether the shard still takes decisions that need no right: aborts and outcomes.
     pub(super) fn leads(&self) -> bool {
         !matches!(self.phase, Phase::Settling | Phase::Released)
     }
+}
+
+/// Whoever sent a commit is answered as a client.
+pub(super) fn clients(callers: Vec<RequestId>) -> Vec<(RequestId, Audience)> {
+    callers.into_iter().map(|caller| (caller, Audience::Client)).collect()
 }
 
 fn contradiction() -> Refusal {

@@ -4,6 +4,7 @@
 use proto::{GrantPair, Key, KeySpan, NodeId, TxnId};
 use truetime::{Mono, Now};
 
+use super::commit::clients;
 use super::{Cx, Effect, GONE_MAX, Leader, Local, Right, Stage, Waiting};
 use crate::lock_table::{Acquire, LockMode, LockNeed, Waiter};
 use crate::message::{
@@ -227,7 +228,8 @@ impl Leader {
         match local.stage {
             Stage::CommitWaiting(commit) if commit.shared => {
                 let participants = commit.participants.iter().map(|p| p.key.clone()).collect();
-                self.log_abort(cx, id, local.priority, commit.callers, reason, participants);
+                let callers = clients(commit.callers);
+                self.log_abort(cx, id, local.priority, callers, reason, participants);
             }
             Stage::CommitWaiting(commit) => {
                 for caller in commit.callers {

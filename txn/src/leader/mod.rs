@@ -188,7 +188,7 @@ enum Stage {
     /// A read-only participant's promise to keep its locks until `expires`.
     ReadPromised { coordinator: Key, participants: Vec<Key>, expires: Timestamp, ask_at: Mono },
     /// An abort is in flight; its locks are gone already.
-    Aborting { callers: Vec<RequestId> },
+    Aborting { callers: Vec<(RequestId, Audience)> },
 }
 
 #[derive(Debug)]
@@ -498,10 +498,11 @@ impl Leader {
                 {
                     return self.answer_commit(cx, caller, *id, *digest);
                 }
-                Request::Abort { id, .. } | Request::Wound { victim: id, .. }
-                    if cx.state.outcome(id).is_some() =>
-                {
+                Request::Abort { id, .. } if cx.state.outcome(id).is_some() => {
                     return self.answer_recorded(cx, caller, *id, Audience::Client);
+                }
+                Request::Wound { victim, .. } if cx.state.outcome(victim).is_some() => {
+                    return self.answer_recorded(cx, caller, *victim, Audience::Participant);
                 }
                 Request::Lookup { id, asker, .. } if cx.state.outcome(id).is_some() => {
                     return self.answer_recorded(cx, caller, *id, Audience::of(asker));
@@ -512,7 +513,8 @@ impl Leader {
                 }
                 Request::Abort { id, participants, .. } => {
                     let reason = AbortReason::GivenUp;
-                    return self.abort(cx, Some(caller), *id, reason, participants.clone());
+                    let caller = Some((caller, Audience::Client));
+                    return self.abort(cx, caller, *id, reason, participants.clone());
                 }
                 Request::Wound { victim, participants, by, .. } => {
                     let participants = participants.clone();
@@ -763,7 +765,8 @@ impl Stage {
         match self {
             Stage::CommitWaiting(commit) | Stage::Committing { commit, .. } => commit.callers,
             Stage::PrepareWaiting(prepare) | Stage::Preparing { prepare, .. } => prepare.callers,
-            Stage::CommitWait { callers, .. } | Stage::Aborting { callers } => callers,
+            Stage::CommitWait { callers, .. } => callers,
+            Stage::Aborting { callers } => callers.into_iter().map(|(caller, _)| caller).collect(),
             Stage::Active | Stage::Prepared { .. } | Stage::ReadPromised { .. } => Vec::new(),
         }
     }

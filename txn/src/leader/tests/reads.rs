@@ -41,3 +41,24 @@ fn published_promise_is_surely_past() {
     let promise = rig.state.header().promise;
     assert!(promise > Timestamp::ZERO && rig.now().after(promise));
 }
+
+#[test]
+fn read_that_waited_at_the_leader_is_refused_when_the_threshold_has_passed_it() {
+    // T61: it is checked when the view is taken, not when the read came.
+    let mut rig = Rig::new();
+    let id = rig.id();
+    rig.prepare(id, "k");
+    rig.run();
+    let at = rig.state.prepared()[&id].prepare_ts;
+    rig.wait(5 * MILLISECOND);
+    let read = rig.snapshot(at, "k");
+    let epoch = Some(rig.state.header().lease.unwrap().epoch);
+    let threshold = at.next();
+    let moved = Entry { epoch, ..Entry::fact(Command::Threshold { threshold }) };
+    rig.log.push((Term(rig.term), moved));
+    rig.resolve(id, "k", Decision::Abort);
+    rig.run();
+    let refused = Reply::Refused(Refusal::BelowThreshold { threshold });
+    assert_eq!(rig.reply(read), Some(&refused));
+    assert!(!rig.was_read(read));
+}

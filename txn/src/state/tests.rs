@@ -282,7 +282,7 @@ fn random_log(count: u64) -> Vec<Entry> {
     for step in 0..count {
         let txn = id(step / 40 * 10 + draw(20));
         let now = 10 * SECOND + step * 1_000;
-        let name = ["a", "b", "p", "q"][draw(4) as usize];
+        let name = ["a", "b", "p", "q"][usize::try_from(draw(4)).unwrap()];
         let command = match draw(7) {
             0 | 1 => Command::Commit {
                 id: txn,

@@ -13,6 +13,9 @@
 //! Not here: locks and everything else that a leader keeps in memory ([`crate::leader`]); where the
 //! changes are stored (`node/storage`).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::{EntryId, Epoch, Key, KeySpan, NodeId, Term, TxnId, Value};

@@ -17,6 +17,9 @@ mod message;
 mod replicas;
 mod snapshots;
 pub mod status;
+#[cfg(test)]
+mod tests;
+pub mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -38,6 +41,7 @@ use crate::storage::version_store::{ApplyBatch, SnapshotPiece, StatePair};
 use clocks::PeerClocks;
 pub use message::{PeerMessage, PublishedPromise, core_of, describe};
 use snapshots::Transfers;
+use watchdog::SyncWatch;
 
 /// Who and how a core is.
 #[derive(Clone, Debug)]
@@ -248,6 +252,7 @@ pub struct Core {
     /// What waits for each sync under way, oldest first.
     syncs: VecDeque<(u64, Vec<Durability>)>,
     next_token: u64,
+    sync_watch: SyncWatch,
     records: Vec<LogRecord>,
     waiting: Vec<Durability>,
     sync_wanted: bool,
@@ -294,6 +299,7 @@ impl Core {
             local: VecDeque::new(),
             syncs: VecDeque::new(),
             next_token: 1,
+            sync_watch: SyncWatch::default(),
             records: Vec::new(),
             waiting: Vec::new(),
             sync_wanted: false,
@@ -386,6 +392,7 @@ impl Core {
         }
         self.exchange_clocks(now);
         self.shed_leaders(now);
+        self.watch_disk(now)?;
         self.expire_transfers(now);
         Ok(())
     }

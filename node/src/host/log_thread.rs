@@ -1,13 +1,16 @@
 //! The thread that syncs the log: one write and one sync for everything that all cores have ready.
 //!
 //! A failed write or sync ends the process at once: what the kernel still had may be gone, and trying again
-//! would report success (T46).
+//! would report success (T46). So does one that does not come back (T53), which a second thread watches for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use truetime::Mono;
+
+use crate::core::watchdog::{Disk, SyncWatch};
 use crate::storage::log::{FileDisk, Log, LogError, Prepared};
 use crate::storage::record::LogRecord;
 
@@ -29,6 +32,22 @@ pub struct LogStats {
     pub jobs: AtomicU64,
     /// Nanoseconds spent in them.
     pub nanos: AtomicU64,
+    /// The turn of the thread under way, counted from 1; 0 between two.
+    turn: AtomicU64,
+}
+
+/// Why the log can no longer be relied on.
+#[derive(Debug, thiserror::Error)]
+pub enum LogFailure {
+    /// The disk refused something.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The disk neither refused nor did it.
+    #[error(
+        "a write or sync of the log has not come back for 20 s; what was being written is not \
+         acknowledged: restart the node, and replace the disk if this repeats"
+    )]
+    Stalled,
 }
 
 /// The way to the thread.
@@ -51,18 +70,44 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Under load segments are given back after this many syncs.
 const TIDY_EVERY: u32 = 512;
 
-/// Starts the thread. `durable` is called with what a sync made durable; `fatal` must not return.
+/// How often the thread is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Starts the thread and the one that watches it. `durable` is called with what a sync made durable; after
+/// `fatal` nothing more becomes durable.
 pub fn start(
     log: Log<FileDisk>,
     stats: Arc<LogStats>,
     durable: impl Fn(u16, u64) + Send + 'static,
-    fatal: impl Fn(&LogError) + Send + 'static,
+    fatal: impl Fn(&LogFailure) + Send + Sync + 'static,
 ) -> std::io::Result<LogHandle> {
     let (jobs, receiver) = channel();
+    // Dropped when the thread ends.
+    let (alive, ended) = channel();
+    let fatal = Arc::new(fatal);
+    let (watched, stalled) = (stats.clone(), fatal.clone());
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+        run(log, &receiver, &stats, durable, |error| fatal(&error.into()));
+        drop(alive);
+    })?;
     std::thread::Builder::new()
-        .name("log".to_owned())
-        .spawn(move || run(log, &receiver, &stats, durable, fatal))?;
+        .name("log-watch".to_owned())
+        .spawn(move || watch(&ended, LOOK_EVERY, &watched, || stalled(&LogFailure::Stalled)))?;
     Ok(LogHandle { jobs })
+}
+
+/// Ends with the log's thread, or when that has been at one turn for too long.
+fn watch(ended: &Receiver<()>, every: Duration, stats: &LogStats, stalled: impl Fn()) {
+    let mut watch = SyncWatch::default();
+    while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+        let mono = u64::try_from(super::monotonic().as_nanos()).unwrap_or(u64::MAX);
+        let turn = Some(stats.turn.load(Ordering::Relaxed)).filter(|turn| *turn > 0);
+        match watch.look(Mono::from_nanos(mono), turn) {
+            Disk::Answers => {}
+            Disk::Stalls => tracing::warn!("the log's disk stalls; others are to lead meanwhile"),
+            Disk::Lost => return stalled(),
+        }
+    }
 }
 
 fn run(
@@ -70,12 +115,14 @@ fn run(
     jobs: &Receiver<Job>,
     stats: &LogStats,
     durable: impl Fn(u16, u64),
-    fatal: impl Fn(&LogError),
+    fatal: impl Fn(LogError),
 ) {
     let mut batch: Vec<Vec<LogRecord>> = Vec::new();
     let mut done: Vec<(u16, u64)> = Vec::new();
     let mut since_tidied = 0;
+    let mut turns = 0;
     loop {
+        stats.turn.store(0, Ordering::Relaxed);
         match jobs.recv_timeout(IDLE) {
             Ok(job) => {
                 for job in std::iter::once(job).chain(jobs.try_iter()) {
@@ -83,17 +130,19 @@ fn run(
                     done.extend(job.done);
                 }
             }
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+            Err(RecvTimeoutError::Timeout) => {
                 if let Err(error) = housekeep(&mut log) {
                     tracing::warn!(%error, "the log could not be tidied; trying again later");
                 }
                 continue;
             }
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => return,
         }
+        turns += 1;
+        stats.turn.store(turns, Ordering::Relaxed);
         let begun = super::monotonic();
         if let Err(error) = write(&mut log, &batch) {
-            return fatal(&error);
+            return fatal(error);
         }
         let took = super::monotonic().saturating_sub(begun);
         stats.syncs.fetch_add(1, Ordering::Relaxed);

@@ -9,6 +9,9 @@
 //!
 //! Not here: choosing who is asked (`routing`).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -16,6 +16,8 @@
 //! changes of membership (they come with replica replacement).
 
 mod interface;
+#[cfg(test)]
+mod tests;
 
 pub use interface::{Durable, Effect, ReplicaCall, ReplicaConfig, ReplicaError};
 

@@ -506,12 +506,15 @@ impl Leader {
                 {
                     return self.answer_commit(cx, caller, *id, *digest);
                 }
-                Request::Abort { id, participants, .. }
-                | Request::Wound { victim: id, participants, .. }
-                    if cx.state.outcome(id).is_some() =>
-                {
+                Request::Abort { id, participants, .. } if cx.state.outcome(id).is_some() => {
                     self.tell_aborted(cx, *id, participants.clone());
                     return self.answer_recorded(cx, caller, *id, Audience::Client);
+                }
+                Request::Wound { victim, participants, .. }
+                    if cx.state.outcome(victim).is_some() =>
+                {
+                    self.tell_aborted(cx, *victim, participants.clone());
+                    return self.answer_recorded(cx, caller, *victim, Audience::Participant);
                 }
                 Request::Lookup { id, asker, .. } if cx.state.outcome(id).is_some() => {
                     if let Asker::Participant { participants } = asker {

@@ -1,10 +1,9 @@
 //! What must not last: questions, reads and tellings that nobody answers; and what must: a logged abort.
 
+use super::rig::{MILLISECOND, Rig, SECOND, key};
 use super::*;
 use crate::message::Asker;
 use crate::state::OutcomeRecord;
-
-const SECOND: u64 = 1_000_000_000;
 
 #[test]
 fn commit_without_a_grant_that_lost_its_locks_is_aborted_by_the_log() {
@@ -115,4 +114,30 @@ fn lease_is_kept_while_somebody_reads_the_past() {
         rig.run();
     }
     assert!(!rig.serves(), "a minute later it lapses");
+}
+
+#[test]
+fn lookup_of_a_client_fences_a_commit_that_has_not_arrived() {
+    // T33: the gateway died with the commit. What it left must not be executed after "aborted".
+    let mut rig = Rig::new();
+    let id = rig.id();
+    let ask = |asker| Request::Lookup { id, coordinator: key("k"), asker };
+    let driver = rig.ask(ask(Asker::Gateway));
+    rig.run();
+    assert_eq!(
+        rig.reply(driver),
+        Some(&Reply::Outcome(Outcome::InProgress)),
+        "it may send it again"
+    );
+    let client = rig.ask(ask(Asker::Client));
+    assert_eq!(rig.reply(client), None, "not before the abort is in the log");
+    rig.run();
+    let aborted = |reply: Option<&Reply>| {
+        matches!(reply, Some(Reply::Outcome(Outcome::Aborted { .. }) | Reply::Aborted { .. }))
+    };
+    assert!(aborted(rig.reply(client)), "{:?}", rig.reply(client));
+    let late = rig.commit(id, "k", Vec::new());
+    rig.run();
+    rig.wait(2 * MILLISECOND + 2);
+    assert!(aborted(rig.reply(late)), "{:?}", rig.reply(late));
 }

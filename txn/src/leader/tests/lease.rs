@@ -1,0 +1,172 @@
+//! One assigner of timestamps at a time (TRANSACTIONS.md section 3).
+
+use super::rig::{MILLISECOND, Rig, SECOND, START, key};
+use super::*;
+
+#[test]
+fn lease_serves_only_once_it_is_applied() {
+    // Section 9.1.
+    let mut rig = Rig::bare();
+    rig.elect();
+    let id = rig.id();
+    let read = rig.read_shared(id, "k");
+    rig.apply_one();
+    assert_eq!(rig.log.len(), 2, "the lease is proposed");
+    assert!(!rig.was_read(read) && !rig.serves());
+    rig.apply_one();
+    assert!(rig.was_read(read) && rig.serves());
+}
+
+#[test]
+fn new_epoch_waits_out_the_old_lease() {
+    // Section 9.2, T4.
+    let mut rig = Rig::new();
+    let end = rig.lease_end();
+    rig.elect();
+    rig.run();
+    let id = rig.id();
+    let read = rig.read_shared(id, "k");
+    rig.run();
+    assert!(!rig.serves() && !rig.was_read(read));
+    rig.true_time = end.nanos() + 2 * MILLISECOND;
+    rig.run();
+    assert!(rig.serves() && rig.was_read(read));
+    assert_eq!(rig.state.header().lease.unwrap().epoch, Epoch(2));
+    assert!(rig.leader.floor(&rig.state) >= end, "nothing is assigned below the old lease's end");
+}
+
+#[test]
+fn node_that_is_elected_again_has_no_right_to_its_old_lease() {
+    // Section 9.3.
+    let mut rig = Rig::new();
+    rig.term += 1;
+    rig.leader = Leader::new(Config::default(), NodeId(1), Term(rig.term), &rig.now());
+    rig.log.push((Term(rig.term), Entry::default()));
+    rig.run();
+    assert!(!rig.serves());
+}
+
+#[test]
+fn entry_of_an_old_epoch_has_no_effect() {
+    // Section 9.23: it is applied behind a release, and its caller is not told "committed".
+    let mut rig = Rig::new();
+    let epoch = rig.state.header().lease.unwrap().epoch;
+    let release = Command::Release { highest: Timestamp::from_nanos(START), wait_out: None };
+    let release = Entry { epoch: Some(epoch), ..Entry::fact(release) };
+    rig.log.push((Term(rig.term), release));
+    let id = rig.id();
+    let commit = rig.commit(id, "k", Vec::new());
+    rig.run();
+    rig.wait(SECOND / 10);
+    assert!(rig.state.outcome(&id).is_none());
+    assert!(matches!(rig.reply(commit), Some(Reply::Refused(Refusal::NotLeader { .. }))));
+}
+
+#[test]
+fn waiters_are_failed_at_step_down_and_never_granted() {
+    // Section 9.24.
+    let mut rig = Rig::new();
+    let (holder, waiter) = (rig.id(), rig.id());
+    rig.read_for_update(holder, "k");
+    let waits = rig.read_shared(waiter, "k");
+    rig.elect();
+    assert!(matches!(rig.reply(waits), Some(Reply::Refused(Refusal::NotLeader { .. }))));
+    assert!(!rig.was_read(waits));
+}
+
+#[test]
+fn release_waits_until_the_assigned_commits_have_passed() {
+    // Section 9.25.
+    let mut rig = Rig::new();
+    let id = rig.id();
+    rig.commit(id, "k", Vec::new());
+    rig.run();
+    let mut out = Vec::new();
+    rig.leader.hand_over(&rig.now(), &rig.state, &mut out);
+    rig.take(out);
+    rig.run();
+    let released = |rig: &Rig| {
+        rig.log.iter().any(|(_, entry)| matches!(entry.command, Command::Release { .. }))
+    };
+    assert!(!released(&rig));
+    rig.wait(3 * MILLISECOND);
+    rig.run();
+    assert!(released(&rig) && rig.handed_over);
+    // The next epoch starts at once, above what the released one assigned.
+    let floor = rig.leader.floor(&rig.state);
+    rig.elect();
+    let id = rig.id();
+    let read = rig.read_shared(id, "k");
+    rig.run();
+    assert!(rig.was_read(read) && rig.leader.floor(&rig.state) >= floor);
+}
+
+#[test]
+fn release_with_a_prepared_transaction_carries_its_bound() {
+    let mut rig = Rig::new();
+    let id = rig.id();
+    rig.read_shared(id, "y");
+    rig.prepare(id, "k");
+    rig.run();
+    let bound = rig.state.prepared()[&id].expires.unwrap();
+    let mut out = Vec::new();
+    rig.leader.hand_over(&rig.now(), &rig.state, &mut out);
+    rig.take(out);
+    rig.wait(SECOND / 2);
+    rig.run();
+    let released = rig.state.header().lease.unwrap().released.unwrap();
+    assert_eq!(released.wait_out, Some(bound));
+}
+
+#[test]
+fn unsure_clock_refuses_requests_and_takes_outcomes() {
+    let mut rig = Rig::new();
+    let id = rig.id();
+    rig.prepare(id, "k");
+    rig.run();
+    rig.sure = false;
+    let other = rig.id();
+    let refused = rig.read_shared(other, "j");
+    assert!(matches!(rig.reply(refused), Some(Reply::Refused(Refusal::ClockUnsure { .. }))));
+    let decision = Decision::Abort;
+    let resolved = rig.ask(Request::Resolve { id, key: key("k"), decision });
+    rig.run();
+    assert_eq!(rig.reply(resolved), Some(&Reply::Resolved));
+}
+
+#[test]
+fn leader_that_was_paused_past_its_lease_grants_and_assigns_nothing_on_it() {
+    // T4, T7: it held a lock for a transaction, slept, and is asked on. Its own lease is no lease.
+    let mut rig = Rig::new();
+    let (id, waiter) = (rig.id(), rig.id());
+    rig.read_for_update(id, "k");
+    let grant = rig.grant(id);
+    let waits = rig.read_shared(waiter, "k");
+    let entries = rig.log.len();
+    rig.true_time += 3 * SECOND;
+    rig.ask(Request::Release { id, key: key("k") });
+    let commit = rig.commit_with(id, "k", Vec::new(), grant);
+    assert!(!rig.was_read(waits) && rig.reply(commit).is_none());
+    let lease = |(_, entry): &(Term, Entry)| matches!(entry.command, Command::Lease { .. });
+    assert!(rig.log[entries..].iter().all(lease), "it takes a lease before anything else");
+    rig.run();
+    let lost = Reply::Outcome(Outcome::Aborted { reason: AbortReason::LocksLost });
+    assert_eq!(rig.reply(commit), Some(&lost));
+    assert!(!rig.was_read(waits), "who waited in the old epoch asks again");
+}
+
+#[test]
+fn no_epoch_is_taken_while_an_extension_of_the_last_is_in_flight() {
+    // Section 3: it may still make the old lease good.
+    let mut rig = Rig::new();
+    rig.true_time += SECOND + SECOND / 2;
+    let id = rig.id();
+    rig.commit(id, "k", Vec::new());
+    assert!(rig.log.last().is_some_and(|(_, entry)| entry.extend.is_some()));
+    rig.wait(5 * SECOND);
+    let lease = |(_, entry): &(Term, Entry)| matches!(entry.command, Command::Lease { .. });
+    assert_eq!(rig.log.iter().filter(|entry| lease(entry)).count(), 1);
+    rig.run();
+    rig.run();
+    assert_eq!(rig.state.header().lease.unwrap().epoch, Epoch(1), "idle, it rests");
+}

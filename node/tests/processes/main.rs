@@ -9,4 +9,5 @@
 mod support;
 
 mod crashes;
+mod lost_quorum;
 mod python_client;

@@ -121,10 +121,7 @@ pub(crate) async fn client(addresses: &[String]) -> Client {
 
 /// A client with settings. A node that only just listens may be asked too early.
 pub(crate) async fn client_of(addresses: &[String], config: Config) -> Client {
-    until("a client connects", async || {
-        Client::connect_with(addresses, config.clone()).await
-    })
-    .await
+    until("a client connects", async || Client::connect_with(addresses, config.clone()).await).await
 }
 
 /// What a node's `/metrics` says, by name with labels.

@@ -22,7 +22,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Looks until `look` finds what it looks for. Its error is what it saw instead.
-pub(crate) async fn until<T, E: Debug>(what: &str, mut look: impl AsyncFnMut() -> Result<T, E>) -> T {
+pub(crate) async fn until<T, E: Debug>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match look().await {

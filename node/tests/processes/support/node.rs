@@ -1,6 +1,6 @@
 //! One node as a process, and any other command of the program.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -162,7 +162,8 @@ fn command() -> Command {
 /// Runs a command of the program to its end.
 pub(crate) async fn spandrel(args: &[&str]) -> Ended {
     let output = command().args(args).output();
-    let output = timeout(PATIENCE, output).await.unwrap_or_else(|_| panic!("{args:?} does not end"));
+    let output =
+        timeout(PATIENCE, output).await.unwrap_or_else(|_| panic!("{args:?} does not end"));
     let output = output.expect("the program can be started");
     Ended {
         code: output.status.code(),
@@ -188,9 +189,4 @@ pub(crate) fn free_address() -> String {
             return format!("127.0.0.1:{port}");
         }
     }
-}
-
-/// For tests that change what is on the disk.
-pub(crate) fn open_to_write(path: &Path) -> File {
-    OpenOptions::new().read(true).write(true).open(path).expect("the file is there")
 }

@@ -51,12 +51,12 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Under load segments are given back after this many syncs.
 const TIDY_EVERY: u32 = 512;
 
-/// Starts the thread. `durable` is called with what a sync made durable; `fatal` must not return.
+/// Starts the thread. `durable` is called with what a sync made durable; `fatal` with what ended it.
 pub fn start(
     log: Log<FileDisk>,
     stats: Arc<LogStats>,
     durable: impl Fn(u16, u64) + Send + 'static,
-    fatal: impl Fn(&LogError) + Send + 'static,
+    fatal: impl FnOnce(LogError) + Send + 'static,
 ) -> std::io::Result<LogHandle> {
     let (jobs, receiver) = channel();
     std::thread::Builder::new()
@@ -70,7 +70,7 @@ fn run(
     jobs: &Receiver<Job>,
     stats: &LogStats,
     durable: impl Fn(u16, u64),
-    fatal: impl Fn(&LogError),
+    fatal: impl FnOnce(LogError),
 ) {
     let mut batch: Vec<Vec<LogRecord>> = Vec::new();
     let mut done: Vec<(u16, u64)> = Vec::new();
@@ -93,7 +93,7 @@ fn run(
         }
         let begun = super::monotonic();
         if let Err(error) = write(&mut log, &batch) {
-            return fatal(&error);
+            return fatal(error);
         }
         let took = super::monotonic().saturating_sub(begun);
         stats.syncs.fetch_add(1, Ordering::Relaxed);

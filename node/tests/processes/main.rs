@@ -8,6 +8,8 @@
 
 mod support;
 
+mod bad_input;
 mod crashes;
+mod lost_directory;
 mod lost_quorum;
 mod python_client;

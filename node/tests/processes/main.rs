@@ -9,6 +9,7 @@
 mod support;
 
 mod bad_input;
+mod catching_up;
 mod crashes;
 mod lost_directory;
 mod lost_quorum;

@@ -14,3 +14,4 @@ mod crashes;
 mod lost_directory;
 mod lost_quorum;
 mod python_client;
+mod repeated_commits;

@@ -10,6 +10,7 @@ mod support;
 
 mod bad_input;
 mod catching_up;
+mod clocks;
 mod crashes;
 mod lost_directory;
 mod lost_quorum;

@@ -12,6 +12,7 @@ mod bad_input;
 mod catching_up;
 mod clocks;
 mod crashes;
+mod full_disk;
 mod histories;
 mod lost_directory;
 mod lost_quorum;

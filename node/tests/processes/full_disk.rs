@@ -11,9 +11,9 @@ use crate::support::{
     Node, TABLE, client_of, create_table, put, read_all, skipped, spandrel, until,
 };
 
-const DISK: &str = "size=384m";
+const DISK: &str = "size=448m";
 /// Freed later, so that there is space again.
-const BALLAST_BYTES: usize = 96 << 20;
+const BALLAST_BYTES: usize = 160 << 20;
 const ROW_BYTES: usize = 512 << 10;
 /// More rows than the disk can hold.
 const ROWS_MAX: i64 = 1_000;

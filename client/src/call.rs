@@ -75,17 +75,19 @@ impl Client {
     ) -> Result<A::Answer, ClientError> {
         let deadline = Instant::now() + time;
         let mut backoff = Backoff::new(Duration::from_millis(5), self.config().backoff_max);
+        let mut earlier: Option<CallError> = None;
         loop {
             let connection = self.pool().pick(node, deadline).await?;
             let left = deadline.saturating_duration_since(Instant::now());
             let error = match ask(&connection, request.clone(), left).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => error,
+                Err(error) => error.or_earlier(earlier.take()),
             };
             let wait = backoff.next(self.pool().jitter(), Duration::ZERO);
             if !error.may_pass() || Instant::now() + wait >= deadline {
                 return Err(error.of_harmless());
             }
+            earlier = Some(error);
             sleep(wait).await;
         }
     }

@@ -42,8 +42,9 @@ pub struct Config {
     pub in_flight_max: usize,
     /// How often `run` begins at most.
     pub attempts_max: u32,
-    /// After this long `run` begins no further attempt.
-    pub run_timeout: Duration,
+    /// How long `run` begins anew when all that it hears is that the cluster is not available: longer than a
+    /// leader takes to be replaced.
+    pub unavailable_max: Duration,
     /// How long `run` waits at most between two attempts.
     pub backoff_max: Duration,
     /// For how long the outcome of a commit whose answer was lost is asked for.
@@ -70,7 +71,7 @@ impl Default for Config {
             probe_interval: Duration::from_secs(2),
             in_flight_max: 4096,
             attempts_max: 100,
-            run_timeout: Duration::from_secs(60),
+            unavailable_max: Duration::from_secs(15),
             backoff_max: Duration::from_millis(500),
             outcome_timeout: Duration::from_secs(30),
             shard_map_interval: Duration::from_secs(1),

@@ -238,6 +238,20 @@ impl CallError {
         }
     }
 
+    /// What to report of a request that was tried more than once: what a node said earlier tells more than that
+    /// the time is over now.
+    pub(crate) fn or_earlier(self, earlier: Option<CallError>) -> CallError {
+        let is_late = match &self {
+            CallError::Deadline { .. } => true,
+            CallError::Refused(refusal) => refusal.kind == ErrorKind::DeadlineExceeded,
+            CallError::NotSent { .. }
+            | CallError::TooManyInFlight { .. }
+            | CallError::Lost { .. }
+            | CallError::Protocol { .. } => false,
+        };
+        earlier.filter(|_| is_late).unwrap_or(self)
+    }
+
     /// As the failure of a request that is no commit and may be repeated at will.
     pub(crate) fn of_harmless(self) -> ClientError {
         match self {

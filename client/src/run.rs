@@ -62,8 +62,9 @@ struct Attempts {
     options: RunOptions,
     number: u32,
     attempts_max: u32,
-    /// No attempt begins after this.
-    deadline: Instant,
+    /// When the first of the latest attempts began that found the cluster not available.
+    unavailable_since: Option<Instant>,
+    begun: Instant,
     priority: Option<Priority>,
     backoff: Backoff,
 }
@@ -95,7 +96,8 @@ impl Attempts {
             options,
             number: 0,
             attempts_max: config.attempts_max.max(1),
-            deadline: Instant::now() + config.run_timeout,
+            unavailable_since: None,
+            begun: Instant::now(),
             priority: None,
             backoff: Backoff::new(Duration::from_millis(1), config.backoff_max),
         }
@@ -104,6 +106,7 @@ impl Attempts {
     /// Starts another attempt; its priority, unless no attempt has one yet.
     fn next(&mut self) -> Option<Priority> {
         self.number += 1;
+        self.begun = Instant::now();
         self.priority.map(Priority::retry)
     }
 
@@ -138,14 +141,22 @@ impl Attempts {
         self.observe(who, AttemptEnd::Aborted(error.clone()));
         // Counted only once a begin was sent; else the next attempt has the same number.
         self.priority = who.priority.or(self.priority);
-        if self.number >= self.attempts_max || Instant::now() >= self.deadline {
+        let at_least = match error {
+            ClientError::Aborted(_) => {
+                self.unavailable_since = None;
+                Duration::ZERO
+            }
+            _ => {
+                self.unavailable_since.get_or_insert(self.begun);
+                UNAVAILABLE_WAIT
+            }
+        };
+        let unavailable = self.unavailable_since.map(|since| since.elapsed());
+        let no_hope = unavailable.is_some_and(|time| time >= client.config().unavailable_max);
+        if no_hope || self.number >= self.attempts_max {
             let (attempts, last) = (self.number, Box::new(error));
             return Next::GiveUp(ClientError::RetriesExhausted { attempts, last });
         }
-        let at_least = match error {
-            ClientError::Aborted(_) => Duration::ZERO,
-            _ => UNAVAILABLE_WAIT,
-        };
         Next::RetryAfter(self.backoff.next(client.pool().jitter(), at_least))
     }
 }

@@ -174,6 +174,7 @@ impl Snapshot {
         let mut backoff = Backoff::new(Duration::from_millis(5), config.backoff_max);
         let mut whole = Part::default();
         let mut asked_anew = false;
+        let mut earlier = None;
         loop {
             let selector = Some(Selector::SingleUse(self.bound.options()));
             request.transaction = Some(TransactionSelector { selector });
@@ -195,7 +196,9 @@ impl Snapshot {
                 whole.more = part.more;
                 return Ok(whole);
             };
+            let error = error.or_earlier(earlier.take());
             let may_pass = error.may_pass();
+            earlier = Some(error.clone());
             let error = error.of_harmless();
             let is_first = !asked_anew && request.resume_token.is_empty();
             let is_stale = is_first && is_stale_table(&error);

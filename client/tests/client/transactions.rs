@@ -4,8 +4,8 @@ use crate::support::{
     COORDINATOR_KEY, Cluster, Reaction, break_session, id, refuse, refuse_kind, selector,
 };
 use client::{
-    Attempt, AttemptEnd, Client, ClientError, Committed, ErrorKind, LockMode, Mutations, Outcome,
-    Row, RunOptions, Transaction,
+    Attempt, AttemptEnd, Client, ClientError, Committed, Config, ErrorKind, LockMode, Mutations,
+    Outcome, Row, RunOptions, Transaction,
 };
 use proto::TxnId;
 use proto::rpc::v1;
@@ -195,6 +195,21 @@ async fn attempts_are_bounded() {
     let error = transfer(&client, &runs).await.unwrap_err();
     assert!(matches!(error, ClientError::RetriesExhausted { attempts: 100, .. }), "{error}");
     assert_eq!(runs.into_inner(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unavailable_cluster_ends_a_run_in_time() {
+    let cluster = Cluster::new(|_, call| match call {
+        Request::Read(_) => refuse_kind(ErrorKind::Unavailable),
+        _ => Reaction::Usual,
+    });
+    let client = cluster.client().await;
+    let begun = tokio::time::Instant::now();
+    let error = transfer(&client, &AtomicU32::new(0)).await.unwrap_err();
+    assert!(matches!(error, ClientError::RetriesExhausted { .. }), "{error}");
+    let (took, unavailable_max) = (begun.elapsed(), Config::default().unavailable_max);
+    assert!(took >= unavailable_max, "an election takes time: {took:?}");
+    assert!(took < unavailable_max * 2, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use node::host::peer_service::{self, AnswerPeers, InitError, PeerService};
 use node::host::{Node, NodeError, NodeOptions, PEER_MESSAGE_BYTES_MAX};
-use node::server::listen::{ConnectionLimits, Exposure, bind, routes, serve_grpc};
+use node::server::listen::{ConnectionLimits, Exposure, ListenError, bind, routes, serve_grpc};
 use node::server::status::{self, NodeReport, Peers};
 use node::server::{InitFailed, InitHook, Initialised, ServerSettings, SpandrelService, http};
 use node::shard::replica::ReplicaConfig;
@@ -41,7 +41,7 @@ pub(super) struct StartArgs {
     #[arg(long, env = "SPANDREL_CLOCK", default_value = "kernel")]
     pub(super) clock: ClockSource,
     /// How many cores the node runs; by default the machine's.
-    #[arg(long, env = "SPANDREL_CORES")]
+    #[arg(long, env = "SPANDREL_CORES", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) cores: Option<u16>,
     /// Added to every port, so that several nodes on one machine differ in one flag.
     #[arg(long, env = "SPANDREL_PORT_OFFSET", default_value_t = 0)]
@@ -104,9 +104,9 @@ pub(super) async fn run_node(
     abort_on_panic();
     let exposure = if args.insecure { Exposure::Anyone } else { Exposure::Loopback };
     let listen = offset_port(&args.listen, args.port_offset)?;
-    let (listener, address) = bind(&listen, exposure).await.map_err(Failure::run_time)?;
+    let (listener, address) = bind(&listen, exposure).await.map_err(not_listening)?;
     let pages = offset_port(&args.http, args.port_offset)?;
-    let (pages, http_address) = bind(&pages, exposure).await.map_err(Failure::run_time)?;
+    let (pages, http_address) = bind(&pages, exposure).await.map_err(not_listening)?;
     let options = NodeOptions {
         data_dir: args.data_dir.clone(),
         advertise: args.advertise.clone().unwrap_or_else(|| address.to_string()),
@@ -139,7 +139,7 @@ pub(super) async fn run_node(
     let looking = tokio::spawn(peer_service::look_around(node.clone()));
     let ended = tokio::select! {
         () = stop => Ok(()),
-        reason = node.until_failed() => Err(Failure::run_time(reason)),
+        error = node.until_failed() => Err(stopped_by(&error)),
     };
     looking.abort();
     service.stop();
@@ -226,14 +226,52 @@ fn offset_port(address: &str, offset: u16) -> Result<String, Failure> {
     Ok(format!("{host}:{port}"))
 }
 
+/// Why there is no listener.
+fn not_listening(error: ListenError) -> Failure {
+    match error {
+        ListenError::Address { .. } | ListenError::NotLoopback { .. } => {
+            Failure::configuration(error)
+        }
+        ListenError::InUse { .. }
+        | ListenError::Io { .. }
+        | ListenError::Broken { .. }
+        | ListenError::Reflection { .. } => Failure::run_time(error),
+    }
+}
+
+/// Why a node did not start.
 fn refused(error: NodeError) -> Failure {
     match &error {
-        NodeError::DataDir(_) | NodeError::Log(_) | NodeError::Open(_) | NodeError::Replica(_) => {
-            Failure::data_directory(error)
-        }
+        NodeError::DataDir(_)
+        | NodeError::Log(_)
+        | NodeError::Open(_)
+        | NodeError::Store(_)
+        | NodeError::Replica(_)
+        | NodeError::Descriptor(_) => Failure::data_directory(error),
+        NodeError::DirectoryLost { .. }
+        | NodeError::OtherCluster { .. }
+        | NodeError::NotListed { .. }
+        | NodeError::LogFailed(_)
+        | NodeError::Core(_)
+        | NodeError::Io { .. } => stopped_by(&error),
+    }
+}
+
+/// Why a node that had started stopped by itself.
+fn stopped_by(error: &NodeError) -> Failure {
+    match error {
+        NodeError::DirectoryLost { .. } => Failure::data_directory(error),
         NodeError::OtherCluster { .. } | NodeError::NotListed { .. } => {
             Failure::configuration(error)
         }
-        _ => Failure::run_time(error),
+        NodeError::DataDir(_)
+        | NodeError::Log(_)
+        | NodeError::Open(_)
+        | NodeError::Store(_)
+        | NodeError::Replica(_)
+        | NodeError::Descriptor(_)
+        | NodeError::LogFailed(_)
+        | NodeError::Core(_)
+        | NodeError::Io { .. } => Failure::run_time(error),
     }
 }

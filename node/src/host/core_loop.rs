@@ -290,6 +290,7 @@ impl CoreLoop {
                     store.install(shard, &span, last)?;
                     store.state(shard)
                 })?;
+                tracing::info!(%shard, last = %last.index, "a snapshot replaced the replica here");
                 inputs.push(Input::Installed { shard, state });
             }
             Effect::Collect { shard: _, span, threshold } => {

@@ -79,7 +79,7 @@ pub fn start(
     log: Log<FileDisk>,
     stats: Arc<LogStats>,
     durable: impl Fn(u16, u64) + Send + 'static,
-    fatal: impl Fn(&LogFailure) + Send + Sync + 'static,
+    fatal: impl Fn(LogFailure) + Send + Sync + 'static,
 ) -> std::io::Result<LogHandle> {
     let (jobs, receiver) = channel();
     // Dropped when the thread ends.
@@ -87,12 +87,12 @@ pub fn start(
     let fatal = Arc::new(fatal);
     let (watched, stalled) = (stats.clone(), fatal.clone());
     std::thread::Builder::new().name("log".to_owned()).spawn(move || {
-        run(log, &receiver, &stats, durable, |error| fatal(&error.into()));
+        run(log, &receiver, &stats, durable, |error| fatal(error.into()));
         drop(alive);
     })?;
     std::thread::Builder::new()
         .name("log-watch".to_owned())
-        .spawn(move || watch(&ended, LOOK_EVERY, &watched, || stalled(&LogFailure::Stalled)))?;
+        .spawn(move || watch(&ended, LOOK_EVERY, &watched, || stalled(LogFailure::Stalled)))?;
     Ok(LogHandle { jobs })
 }
 
@@ -115,7 +115,7 @@ fn run(
     jobs: &Receiver<Job>,
     stats: &LogStats,
     durable: impl Fn(u16, u64),
-    fatal: impl Fn(LogError),
+    fatal: impl FnOnce(LogError),
 ) {
     let mut batch: Vec<Vec<LogRecord>> = Vec::new();
     let mut done: Vec<(u16, u64)> = Vec::new();

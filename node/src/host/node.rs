@@ -15,7 +15,7 @@ use truetime::{Clock, ClockSource, SystemClock, Timestamp};
 use super::core_loop::{Collector, CoreFailure, CoreHandle, CoreLoop};
 use super::data_dir::{DataDir, DataDirError, Member};
 use super::link::{LinkEvents, Links};
-use super::log_thread::{self, LogStats};
+use super::log_thread::{self, LogFailure, LogStats};
 use super::store::SharedStore;
 use crate::core::{Core, CoreConfig, Input, PeerMessage, core_of};
 use crate::gateway::GatewaySettings;
@@ -57,6 +57,9 @@ pub enum NodeError {
     /// The log.
     #[error("log: {0}")]
     Log(#[from] LogError),
+    /// The log, once the node runs.
+    #[error("log: {0}")]
+    LogFailed(#[from] LogFailure),
     /// The version store.
     #[error("version store: {0}")]
     Open(#[from] fjall_store::OpenError),
@@ -121,7 +124,7 @@ pub struct Node {
     options: NodeOptions,
     dir: Mutex<DataDir>,
     running: watch::Sender<Option<Arc<Running>>>,
-    pub(crate) failed: watch::Sender<Option<String>>,
+    failed: watch::Sender<Option<Arc<NodeError>>>,
 }
 
 /// The parts of a node that runs as a member of a cluster.
@@ -201,20 +204,19 @@ impl Node {
     }
 
     /// Waits until something failed that the node cannot go on after.
-    pub async fn until_failed(&self) -> String {
+    pub async fn until_failed(&self) -> Arc<NodeError> {
         let mut failed = self.failed.subscribe();
-        match failed.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_) => "the node is gone".to_owned(),
-        }
+        let failed = failed.wait_for(Option::is_some).await.map(|failed| failed.clone());
+        failed.ok().flatten().expect("the sender lives in this node, and it was waited for")
     }
 
     /// The node can go on no more.
-    pub(crate) fn fail(&self, reason: String) {
-        tracing::error!(%reason, "the node stops");
+    pub(crate) fn fail(&self, error: impl Into<NodeError>) {
+        let error = error.into();
+        tracing::error!(%error, "the node stops");
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();
-            failed.get_or_insert(reason);
+            failed.get_or_insert_with(|| Arc::new(error));
             first
         });
     }
@@ -256,7 +258,7 @@ impl Node {
                 log,
                 log_stats.clone(),
                 move |core, token| cores[usize::from(core)].send(Input::Synced { token }),
-                move |error| node.fail(format!("log: {error}")),
+                move |error| node.fail(error),
             )
             .map_err(|source| NodeError::Io {
                 action: "starting the log's thread".into(),
@@ -325,7 +327,7 @@ impl Node {
         let core = core_loop.handle.core;
         let run = async move {
             if let Err(error) = core_loop.run().await {
-                node.fail(error.to_string());
+                node.fail(error);
             }
         };
         if core == 0 {
@@ -378,8 +380,9 @@ impl Node {
             let log = u64::from_le_bytes(*bytes.first_chunk().expect("16 bytes have 8"));
             Opening::MayCreate { log }
         };
-        let disk = FileDisk::open(&log_path).map_err(|source| NodeError::Io {
-            action: format!("opening {}", log_path.display()),
+        let disk = FileDisk::open(&log_path).map_err(|source| DataDirError::Io {
+            path: log_path.clone(),
+            action: "opening it",
             source,
         })?;
         let (mut log, mut recovered) = Log::open(disk, LogOptions::new(opening))?;
@@ -549,8 +552,11 @@ async fn persist_often(node: Arc<Node>, store: SharedStore, cores: Vec<CoreHandl
         }
         let durable = match tokio::task::spawn_blocking(move || ticket.persist()).await {
             Ok(Ok(durable)) => durable,
-            Ok(Err(error)) => return node.fail(error.to_string()),
-            Err(error) => return node.fail(error.to_string()),
+            Ok(Err(error)) => return node.fail(error),
+            Err(error) => {
+                let action = "making the versions durable".to_owned();
+                return node.fail(NodeError::Io { action, source: std::io::Error::other(error) });
+            }
         };
         last = durable.iter().copied().collect();
         let count = u16::try_from(cores.len()).expect("cores are counted in a u16");

@@ -263,15 +263,42 @@ async fn offer(
 pub async fn look_around(node: Arc<Node>) {
     loop {
         if let Some(member) = node.member() {
+            if let Err(error) = check_cluster(&node).await {
+                return node.fail(error);
+            }
             match offer_places(&node, &member).await {
                 Ok(()) => return,
                 Err(error) => tracing::debug!(%error, "the cluster is not complete"),
             }
         } else if let Err(error) = check_waiting(&node).await {
-            return node.fail(error.to_string());
+            return node.fail(error);
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
+}
+
+/// A member whose list leads to another cluster and to nobody of its own has the wrong list, or the wrong data
+/// directory.
+async fn check_cluster(node: &Node) -> Result<(), NodeError> {
+    let own = node.identity();
+    let mut other = None;
+    for address in &node.options().join {
+        let Ok(answer) = introduce(node, address).await else { continue };
+        let callee = answer.callee.clone().unwrap_or_default();
+        let is_member = answer.membership() == internal::Membership::Member;
+        if !is_member || callee.directory_uuid == own.directory_uuid {
+            continue;
+        }
+        if callee.cluster_id == own.cluster_id {
+            return Ok(());
+        }
+        other.get_or_insert_with(|| NodeError::OtherCluster {
+            mine: hex(&own.cluster_id),
+            address: address.clone(),
+            theirs: hex(&callee.cluster_id),
+        });
+    }
+    other.map_or(Ok(()), Err)
 }
 
 /// A node without a place asks the others whether their cluster has one for its directory.

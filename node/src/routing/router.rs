@@ -73,9 +73,6 @@ pub struct RouterSettings {
     pub calls_max: usize,
     /// A call without an answer by then has failed.
     pub call_timeout: Duration,
-    /// A call whose shard has had no leader for so long has failed: longer than an election takes, and well
-    /// within what clients wait, so that a lost quorum is called unavailable rather than slow.
-    pub leaderless_timeout: Duration,
     /// An attempt without an answer by then is followed by another.
     pub attempt_timeout: Duration,
     /// The pause after the first failed attempt; doubles from there.
@@ -88,6 +85,11 @@ pub struct RouterSettings {
     pub refresh_pause: Duration,
     /// How often a leader whose clock is unsure is asked again: it hands over if it can.
     pub clock_retries_max: u32,
+    /// A shard that has no leader for so long will hardly have one in time for whoever waits: longer than an
+    /// election takes, and shorter than clients wait.
+    pub leaderless_max: Duration,
+    /// How long a call to a shard that is known for that still looks for a leader.
+    pub leaderless_look: Duration,
 }
 
 impl Default for RouterSettings {
@@ -95,13 +97,14 @@ impl Default for RouterSettings {
         RouterSettings {
             calls_max: 100_000,
             call_timeout: Duration::from_secs(10),
-            leaderless_timeout: Duration::from_secs(4),
             attempt_timeout: Duration::from_secs(2),
             pause_min: Duration::from_millis(5),
             pause_max: Duration::from_millis(200),
             avoid_unreachable: Duration::from_millis(500),
             refresh_pause: Duration::from_millis(300),
             clock_retries_max: 8,
+            leaderless_max: Duration::from_secs(4),
+            leaderless_look: Duration::from_secs(1),
         }
     }
 }
@@ -116,6 +119,7 @@ const HINTS_AT_ONCE_MAX: u32 = 3;
 struct Call {
     request: Arc<Request>,
     route: Route,
+    begun: Mono,
     deadline: Mono,
     state: State,
     /// When it is to be looked at again; its entry in `timers`.
@@ -127,8 +131,6 @@ struct Call {
     refreshes: u32,
     clock_retries: u32,
     obstacle: Obstacle,
-    /// Since when whoever was asked knew no leader, or could not be reached.
-    leaderless_since: Option<Mono>,
     /// The replica tried last, to go on from.
     last_tried: Option<NodeId>,
 }
@@ -143,6 +145,14 @@ enum State {
     AwaitingMap,
 }
 
+/// Nobody who was asked led the shard, or knew who does.
+#[derive(Clone, Copy, Debug)]
+struct Leaderless {
+    since: Mono,
+    /// When that was last found.
+    seen: Mono,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Router {
@@ -152,6 +162,7 @@ pub struct Router {
     settings: RouterSettings,
     map: Arc<ShardMap>,
     leaders: BTreeMap<ShardId, NodeId>,
+    leaderless: BTreeMap<ShardId, Leaderless>,
     unreachable_until: BTreeMap<NodeId, Mono>,
     calls: BTreeMap<CallId, Call>,
     attempts: BTreeMap<u64, CallId>,
@@ -179,6 +190,7 @@ impl Router {
             settings,
             map,
             leaders: BTreeMap::new(),
+            leaderless: BTreeMap::new(),
             unreachable_until: BTreeMap::new(),
             calls: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -220,6 +232,7 @@ impl Router {
         let call = Call {
             request: Arc::new(request),
             route,
+            begun: now,
             deadline,
             state: State::Pausing { then: None },
             wake: deadline,
@@ -229,7 +242,6 @@ impl Router {
             refreshes: 0,
             clock_retries: 0,
             obstacle: Obstacle::NoShard,
-            leaderless_since: None,
             last_tried: None,
         };
         let before = self.calls.insert(id, call);
@@ -268,8 +280,9 @@ impl Router {
                 }
             }
             reply => {
-                if call.route == Route::Leader && self.leaders.get(&shard) != Some(&to) {
+                if call.route == Route::Leader {
                     self.leaders.insert(shard, to);
+                    self.leaderless.remove(&shard);
                 }
                 self.complete(call_id, Ok(reply), effects);
             }
@@ -298,9 +311,7 @@ impl Router {
             match elsewhere.filter(|(_, to)| !self.is_avoided(now, *to)) {
                 Some((_, to)) => self.attempt(now, id, Some(to), effects),
                 None => {
-                    if let Some(call) = self.calls.get_mut(&id) {
-                        call.leaderless_since.get_or_insert(now);
-                    }
+                    self.nobody_leads(now, id, shard);
                     self.pause(now, id, None);
                 }
             }
@@ -334,13 +345,7 @@ impl Router {
                 self.timers.remove(&(wake, id));
                 continue;
             };
-            let leaderless = match (call.state, call.leaderless_since) {
-                (State::Pausing { .. }, Some(since)) => {
-                    since.plus(self.settings.leaderless_timeout) <= now
-                }
-                (State::Pausing { .. } | State::Asked { .. } | State::AwaitingMap, _) => false,
-            };
-            if call.deadline <= now || leaderless {
+            if call.deadline <= now {
                 let (what, maybe_executed) = (call.obstacle, call.sent);
                 let error = CallError::Unavailable { what, maybe_executed };
                 self.complete(id, Err(error), effects);
@@ -354,7 +359,6 @@ impl Router {
                     }
                     if let Some(call) = self.calls.get_mut(&id) {
                         call.obstacle = Obstacle::NoReply { shard, node: to };
-                        call.leaderless_since = None;
                     }
                     self.attempt(now, id, None, effects);
                 }
@@ -393,18 +397,42 @@ impl Router {
             self.leaders.remove(&shard);
         }
         let hint = hint.filter(|hint| *hint != asked && self.has_replica(id, *hint));
-        let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(leader) = hint else {
-            call.leaderless_since.get_or_insert(now);
+            self.nobody_leads(now, id, shard);
             return self.pause(now, id, None);
         };
         self.leaders.insert(shard, leader);
-        call.leaderless_since = None;
+        self.somebody_leads(id, shard);
+        let Some(call) = self.calls.get_mut(&id) else { return };
         call.hints_followed += 1;
         if call.hints_followed <= HINTS_AT_ONCE_MAX {
             self.attempt(now, id, Some(leader), effects);
         } else {
             self.pause(now, id, Some(leader));
+        }
+    }
+
+    /// Shortens a call to a shard that has had no leader for a while: its majority may be gone, and whoever waits
+    /// is to hear of it in time.
+    fn nobody_leads(&mut self, now: Mono, id: CallId, shard: ShardId) {
+        let RouterSettings { leaderless_max, leaderless_look, .. } = self.settings;
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let fresh = Leaderless { since: now, seen: now };
+        let leaderless = self.leaderless.entry(shard).or_insert(fresh);
+        if now.since(leaderless.seen) > leaderless_max * 2 {
+            // Nobody has looked for long: it may have had a leader meanwhile.
+            *leaderless = fresh;
+        }
+        leaderless.seen = now;
+        let known = leaderless.since.plus(leaderless_max);
+        call.deadline = call.deadline.min(known.max(call.begun.plus(leaderless_look)));
+    }
+
+    /// A leader is known: the call has all of its time again.
+    fn somebody_leads(&mut self, id: CallId, shard: ShardId) {
+        self.leaderless.remove(&shard);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.deadline = call.begun.plus(self.settings.call_timeout);
         }
     }
 

@@ -111,17 +111,20 @@ fn of_links(registry: &mut Registry, running: &Running) {
 
 fn of_shards(registry: &mut Registry, cores: &[CoreStatus]) {
     let (applied, transactions) = (Numbers::default(), Numbers::default());
-    let (leads, lag) = (Numbers::default(), Seconds::default());
+    let (leads, first, lag) = (Numbers::default(), Numbers::default(), Seconds::default());
     for replica in cores.iter().flat_map(|core| &core.replicas) {
         let label = OfShard { shard: replica.shard.0 };
         applied.get_or_create(&label).set(signed(replica.applied.0));
         transactions.get_or_create(&label).set(signed(replica.transactions));
         leads.get_or_create(&label).set(i64::from(replica.leads));
+        first.get_or_create(&label).set(signed(replica.first.0));
         if let Some(behind) = replica.safe_lag {
             lag.get_or_create(&label).set(behind.as_secs_f64());
         }
     }
     registry.register("shard_applied", "The last log entry applied by the replica here", applied);
+    let help = "The first log entry kept here: a replica that is behind it needs a snapshot";
+    registry.register("shard_log_first", help, first);
     let help = "Transactions that hold or wait for locks at the leader here";
     registry.register("shard_transactions", help, transactions);
     registry.register("shard_leads", "Whether the replica here leads", leads);

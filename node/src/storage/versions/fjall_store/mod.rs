@@ -330,6 +330,13 @@ fn engine_error(error: fjall::Error) -> VersionStoreError {
         | fjall::Error::InvalidTrailer
         | fjall::Error::InvalidTag(_)
         | fjall::Error::Unrecoverable => VersionStoreError::Damaged { what: error.to_string() },
+        // A flush in the background failed. It told nobody why, but most often there is no space for it.
+        fjall::Error::Poisoned => VersionStoreError::Failed {
+            reason:
+                "a write of its own failed, as it does without free space or on a broken disk; \
+                     free space if there is none"
+                    .to_owned(),
+        },
         other => VersionStoreError::Failed { reason: other.to_string() },
     }
 }

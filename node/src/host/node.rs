@@ -12,7 +12,7 @@ use proto::{EntryId, Key, NodeId, ShardId, Value};
 use tokio::sync::watch;
 use truetime::{Clock, ClockSource, SystemClock, Timestamp};
 
-use super::core_loop::{Collector, CoreFailure, CoreHandle, CoreLoop};
+use super::core_loop::{Collector, CoreFailure, CoreHandle, CoreLoop, Sending};
 use super::data_dir::{DataDir, DataDirError, Member};
 use super::link::{LinkEvents, Links};
 use super::log_thread::{self, LogStats};
@@ -288,6 +288,7 @@ impl Node {
             };
             self.spawn_core(core_loop)?;
         }
+                sending: Sending::default(),
         let mut tasks = Vec::new();
         for node in &member.nodes {
             if node.id > member.node {

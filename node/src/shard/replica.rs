@@ -19,7 +19,7 @@ mod interface;
 
 pub use interface::{Durable, Effect, ReplicaCall, ReplicaConfig, ReplicaError};
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,8 +33,8 @@ use txn::state::{Applied, Changes, ShardState, StatePut};
 use super::descriptor::ShardDescriptor;
 use super::follower::Follower;
 use super::raft::{
-    Message, MessageKind, RaftConfig, RaftGroup, Ready, Role, SnapshotMeta, SnapshotOutcome,
-    Standing,
+    Message, MessageKind, Progress, RaftConfig, RaftGroup, Ready, Role, SnapshotMeta,
+    SnapshotOutcome, Standing,
 };
 use crate::storage::record::{EntryKind, HardState, LogEntry, LogRecord, Membership};
 use crate::storage::version_store::{ApplyBatch, StateChange, StatePair, Version};
@@ -56,6 +56,8 @@ pub struct Replica {
     installing: Option<PendingInstall>,
     /// A snapshot that the version store has and the log has not heard of.
     unlogged: Option<EntryId>,
+    /// Who was sent a snapshot and has not caught up since, with the last entry in it.
+    catching_up: BTreeMap<ReplicaId, LogIndex>,
     /// Bytes retained in the window, roughly.
     retained_bytes: u64,
     /// Asked to hand leadership over; the target once the lease is released.
@@ -151,6 +153,7 @@ impl Replica {
             leader_effects: Vec::new(),
             installing: None,
             unlogged,
+            catching_up: BTreeMap::new(),
             retained_bytes,
             hand_over: None,
             stale_asked: None,
@@ -221,6 +224,12 @@ impl Replica {
             return Err("another snapshot is being installed".to_owned());
         }
         self.raft.step(message).map_err(|error| error.to_string())
+    }
+
+    /// Whether Raft has accepted a snapshot that is still to be installed.
+    #[must_use]
+    pub fn is_installing(&self) -> bool {
+        self.installing.is_some() || self.raft.has_unstable_snapshot()
     }
 
     /// The follower got the snapshot that was sent, or did not.
@@ -377,7 +386,8 @@ impl Replica {
             return out.push(Effect::Send { to, message });
         }
         let current = message.snapshot.as_ref().is_some_and(|m| m.last == self.state.applied());
-        if current {
+        if let Some(meta) = message.snapshot.as_ref().filter(|_| current) {
+            self.catching_up.insert(message.to, meta.last.index);
             out.push(Effect::SendSnapshot { to, message });
         } else {
             // The versions have moved on since; Raft asks again.
@@ -532,10 +542,17 @@ impl Replica {
     /// What the version store has made durable may leave the log, but for what a follower still needs.
     pub fn durable(&mut self, durable: EntryId, out: &mut Vec<Effect>) {
         let mut through = durable.index.0.saturating_sub(self.config.retained_entries);
-        if self.raft.is_leader() && self.retained_bytes <= self.config.retained_bytes_max {
-            let me = self.raft.replica();
-            let others = self.raft.progress().into_iter().filter(|p| p.replica != me);
-            through = others.map(|p| p.matched.0).fold(through, u64::min);
+        let progress = self.raft.progress();
+        let near = self.raft.last().index.0.saturating_sub(self.config.retained_entries);
+        self.catching_up.retain(|replica, _| {
+            let them = progress.iter().find(|p| p.replica == *replica);
+            them.is_some_and(|p| p.recently_active && p.matched.0 < near)
+        });
+        let (bytes, bytes_max) = (self.retained_bytes, self.config.retained_bytes_max);
+        for other in &progress {
+            if let Some(keep) = kept_from(other, &self.catching_up, bytes, bytes_max) {
+                through = through.min(keep.0);
+            }
         }
         let through = LogIndex(through);
         if through < self.raft.first_index() || self.installing.is_some() {
@@ -622,6 +639,27 @@ impl Replica {
     }
 }
 
+/// What a snapshot and the catching up behind it may have retained, in times of the usual bound. Without
+/// it a follower under load comes out of each snapshot to find what follows cut off, and gets another one.
+const CATCH_UP_FACTOR: u64 = 4;
+
+/// The last entry that may leave the log as far as one follower is concerned; `None` when it is not
+/// waited for.
+fn kept_from(
+    follower: &Progress,
+    catching_up: &BTreeMap<ReplicaId, LogIndex>,
+    bytes: u64,
+    bytes_max: u64,
+) -> Option<LogIndex> {
+    let (keep, bytes_max) = match catching_up.get(&follower.replica) {
+        Some(snapshot) => {
+            ((*snapshot).max(follower.matched), bytes_max.saturating_mul(CATCH_UP_FACTOR))
+        }
+        None => (follower.matched, bytes_max),
+    };
+    (bytes <= bytes_max).then_some(keep)
+}
+
 fn refusal(to: RequestId, refusal: Refusal) -> Effect {
     Effect::Reply { to, reply: Reply::Refused(refusal) }
 }
@@ -648,4 +686,33 @@ fn batch(shard: ShardId, applied: EntryId, changes: Changes, state: &ShardState)
         })
         .collect();
     ApplyBatch { shard, applied, versions, state }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follower_that_was_sent_a_snapshot_has_the_log_kept_behind_it_beyond_the_usual_bound() {
+        let follower = |matched| Progress {
+            replica: ReplicaId(2),
+            matched: LogIndex(matched),
+            needs_snapshot: false,
+            recently_active: true,
+        };
+        let (none, sent) = (BTreeMap::new(), BTreeMap::from([(ReplicaId(2), LogIndex(70))]));
+        let cases = [
+            (3, &none, 100, Some(3)),
+            (3, &none, 101, None),
+            // The snapshot is on its way.
+            (3, &sent, 101, Some(70)),
+            // It has arrived, and what follows is on its way.
+            (90, &sent, 400, Some(90)),
+            (90, &sent, 401, None),
+        ];
+        for (matched, catching_up, bytes, kept) in cases {
+            let found = kept_from(&follower(matched), catching_up, bytes, 100);
+            assert_eq!(found, kept.map(LogIndex), "{matched} {bytes} {catching_up:?}");
+        }
+    }
 }

@@ -146,7 +146,7 @@ impl Peer for PeerService {
         let running = self.node.running();
         let running =
             running.ok_or_else(|| Status::unavailable("this node does not run yet; try again"))?;
-        let outgoing = running.links.clone().accept(request.into_inner()).await?;
+        let outgoing = running.links.clone().accept(request).await?;
         Ok(Response::new(Box::pin(outgoing)))
     }
 

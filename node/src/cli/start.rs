@@ -143,14 +143,8 @@ const STATUS_QUESTION: &[u8] = b"status";
 impl InitHook for Hooks {
     async fn init(&self) -> Result<Initialised, InitFailed> {
         let failed = |error: InitError| {
-            let kind = match &error {
-                InitError::Unreachable { .. } | InitError::Unconfirmed { .. } => {
-                    ErrorKind::Unavailable
-                }
-                InitError::Taken { .. } | InitError::NotListed { .. } | InitError::Node(_) => {
-                    ErrorKind::InvalidRequest
-                }
-            };
+            let kind =
+                if error.passes() { ErrorKind::Unavailable } else { ErrorKind::InvalidRequest };
             InitFailed { kind, message: error.to_string(), hint: String::new() }
         };
         let existed = peer_service::init(&self.node).await.map_err(failed)?;

@@ -122,6 +122,8 @@ pub struct Node {
     dir: Mutex<DataDir>,
     running: watch::Sender<Option<Arc<Running>>>,
     pub(crate) failed: watch::Sender<Option<String>>,
+    /// Held while the cluster is initialised: two at a time would each draw an id for it.
+    pub(crate) initialising: tokio::sync::Mutex<()>,
 }
 
 /// The parts of a node that runs as a member of a cluster.
@@ -160,6 +162,7 @@ impl Node {
             dir: Mutex::new(dir),
             running: watch::Sender::new(None),
             failed: watch::Sender::new(None),
+            initialising: tokio::sync::Mutex::new(()),
         }))
     }
 
@@ -285,10 +288,10 @@ impl Node {
                 store: store.clone(),
                 links: links.clone(),
                 collector: Collector::default(),
+                sending: Sending::default(),
             };
             self.spawn_core(core_loop)?;
         }
-                sending: Sending::default(),
         let mut tasks = Vec::new();
         for node in &member.nodes {
             if node.id > member.node {
@@ -346,7 +349,7 @@ impl Node {
     fn core_config(&self, member: &Member, start: u32, core: u16) -> CoreConfig {
         let node = member.node;
         let mut gateway = GatewaySettings::new(node, start, core, member.system_shard.clone());
-        let (low, high) = member.cluster.split_at(8);
+        let (low, high) = member.secret.split_at(8);
         let half = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("half of 16 bytes"));
         gateway.token_key = [half(low), half(high)];
         let seed = half(&self.directory()[..8]) ^ (u64::from(start) << 32) ^ u64::from(core);

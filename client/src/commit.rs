@@ -147,7 +147,7 @@ impl Client {
             };
             if sends == 1 && never_left(&error) {
                 begun.connection.roll_back(id);
-                return Verdict::Aborted(error.of_harmless());
+                return before_commit(error.of_harmless());
             }
             let is_again = matches!(&error, CallError::Refused(r) if r.retry == Retry::Request);
             if !is_again || sends > RESENDS_MAX {
@@ -292,6 +292,9 @@ impl Client {
                 Ok(response) => return (node, committed(response)),
                 Err(error) => error,
             };
+            if let CallError::TooLarge { .. } = &error {
+                return (node, before_commit(error.of_harmless()));
+            }
             if let CallError::Refused(refusal) = &error
                 && let Some(verdict) = certain(refusal)
             {
@@ -331,7 +334,9 @@ fn before_commit(error: ClientError) -> Verdict {
 /// Whether the request is still only here.
 fn never_left(error: &CallError) -> bool {
     match error {
-        CallError::NotSent { .. } | CallError::TooManyInFlight { .. } => true,
+        CallError::NotSent { .. }
+        | CallError::TooManyInFlight { .. }
+        | CallError::TooLarge { .. } => true,
         CallError::Lost { .. }
         | CallError::Deadline { .. }
         | CallError::Refused(_)

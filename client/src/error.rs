@@ -135,6 +135,16 @@ pub enum ClientError {
         /// The limit, `Config::in_flight_max`.
         in_flight_max: usize,
     },
+    /// The request is too large for any node. It was not sent.
+    #[error(
+        "the request is {bytes} bytes long, and a node takes {bytes_max} at most; split its writes over several transactions, or store smaller values"
+    )]
+    LimitExceeded {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
     /// The transaction was used after its closure had returned.
     #[error("the transaction has ended; use it only inside the closure that it was given to")]
     TransactionEnded,
@@ -182,6 +192,7 @@ impl ClientError {
             ClientError::Refused(_)
             | ClientError::OutcomeUnknown { .. }
             | ClientError::MayHaveExecuted { .. }
+            | ClientError::LimitExceeded { .. }
             | ClientError::TransactionEnded
             | ClientError::KeyColumnMissing { .. }
             | ClientError::WrongType(_)
@@ -203,6 +214,7 @@ impl ClientError {
             | ClientError::DeadlineExceeded { .. }
             | ClientError::NoConnection { .. }
             | ClientError::TooManyInFlight { .. }
+            | ClientError::LimitExceeded { .. }
             | ClientError::TransactionEnded
             | ClientError::KeyColumnMissing { .. }
             | ClientError::WrongType(_)
@@ -218,6 +230,8 @@ pub(crate) enum CallError {
     NotSent { address: String, reason: String },
     /// The limit of one stream.
     TooManyInFlight { in_flight_max: usize },
+    /// No node takes it. It never left this process.
+    TooLarge { bytes: usize, bytes_max: usize },
     /// It left, and the connection broke before its answer.
     Lost { address: String, reason: String },
     /// It left, and its answer did not come in time.
@@ -234,7 +248,9 @@ impl CallError {
         match self {
             CallError::NotSent { .. } | CallError::Lost { .. } | CallError::Deadline { .. } => true,
             CallError::Refused(refusal) => refusal.retry == Retry::Request,
-            CallError::TooManyInFlight { .. } | CallError::Protocol { .. } => false,
+            CallError::TooManyInFlight { .. }
+            | CallError::TooLarge { .. }
+            | CallError::Protocol { .. } => false,
         }
     }
 
@@ -246,6 +262,7 @@ impl CallError {
             CallError::Refused(refusal) => refusal.kind == ErrorKind::DeadlineExceeded,
             CallError::NotSent { .. }
             | CallError::TooManyInFlight { .. }
+            | CallError::TooLarge { .. }
             | CallError::Lost { .. }
             | CallError::Protocol { .. } => false,
         };
@@ -260,6 +277,9 @@ impl CallError {
             }
             CallError::TooManyInFlight { in_flight_max } => {
                 ClientError::TooManyInFlight { in_flight_max }
+            }
+            CallError::TooLarge { bytes, bytes_max } => {
+                ClientError::LimitExceeded { bytes, bytes_max }
             }
             CallError::Deadline { timeout, .. } => ClientError::DeadlineExceeded { timeout },
             CallError::Refused(refusal) => match refusal.retry {
@@ -282,6 +302,7 @@ impl CallError {
             }
             CallError::NotSent { .. }
             | CallError::TooManyInFlight { .. }
+            | CallError::TooLarge { .. }
             | CallError::Refused(_)
             | CallError::Protocol { .. } => self.of_harmless(),
         }

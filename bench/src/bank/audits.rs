@@ -69,6 +69,14 @@ pub enum AuditFailure {
         /// What it found.
         found: i64,
     },
+    /// The audit at the end was never answered, so nothing is known of what the run left behind.
+    #[error("{audit} at the end: no answer in {tries} tries; a shard may not have come back")]
+    NotMade {
+        /// Which audit.
+        audit: Audit,
+        /// How often it was tried.
+        tries: u32,
+    },
     /// A transfer did not find an account that was made.
     #[error("a transfer found no account {account}, which was made")]
     Missing {

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct NodeEvent {
     /// What was done.
     pub fault: Fault,
-    /// When: for a kill once the process was gone, for a stop when it was asked.
+    /// When the process was killed or asked to stop.
     pub at: HistoryTime,
     /// What it led just before.
     pub led: BTreeSet<ShardId>,

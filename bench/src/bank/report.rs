@@ -185,7 +185,8 @@ impl fmt::Display for Report {
             }
         }
         if self.recovery_ms.unrecovered > 0 {
-            writeln!(f, "not recovered  {} shards at the end", self.recovery_ms.unrecovered)?;
+            let shards = self.recovery_ms.unrecovered;
+            writeln!(f, "warning        {shards} shards committed nothing more after a fault")?;
         }
         writeln!(f, "epsilon        {:.0} us", self.epsilon_us)?;
         writeln!(
@@ -305,6 +306,14 @@ mod tests {
         assert_eq!(report.verdict, "failed audit");
         assert!(!report.is_good());
         assert_eq!(Report::new(&stats(), &run, &violated()).verdict, "failed audit, garbage read");
+    }
+
+    #[test]
+    fn report_warns_of_shards_that_did_not_recover() {
+        let recovery = Recovery { unrecovered: 2, ..Recovery::default() };
+        let text = Report::new(&stats(), &Run { recovery, ..run() }, &clean()).to_string();
+        let warning = "warning        2 shards committed nothing more after a fault\n";
+        assert!(text.contains(warning), "{text}");
     }
 
     #[test]

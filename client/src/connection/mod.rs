@@ -18,6 +18,7 @@ pub use outbox::Outbox;
 
 use crate::error::{CallError, Refusal};
 use parking_lot::Mutex;
+use prost::Message;
 use proto::rpc::v1::session_answer::Response;
 use proto::rpc::v1::session_call::Request;
 use proto::rpc::v1::{
@@ -37,6 +38,10 @@ use tokio_stream::{Stream, StreamExt};
 
 /// The answers of one session.
 pub type Inbound = Pin<Box<dyn Stream<Item = Result<SessionResponse, tonic::Status>> + Send>>;
+
+/// The largest call that is sent, with what frames it: a node takes messages of 16 MiB, and one above that ends
+/// the stream under all other calls on it.
+const CALL_BYTES_MAX: usize = (16 << 20) - 16;
 
 /// Used when a node does not tell its own.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -254,6 +259,12 @@ impl Connection {
         request: Request,
         timeout: Duration,
     ) -> Result<Call, CallError> {
+        let mut call =
+            SessionCall { correlation_id: u64::MAX, timeout_ms: u32::MAX, request: Some(request) };
+        let bytes = call.encoded_len();
+        if bytes > CALL_BYTES_MAX {
+            return Err(CallError::TooLarge { bytes, bytes_max: CALL_BYTES_MAX });
+        }
         let mut state = self.state.lock();
         if let Life::Broken(reason) = &state.life {
             let (address, reason) = (self.address.to_string(), reason.clone());
@@ -263,8 +274,8 @@ impl Connection {
             let in_flight_max = state.slots.in_flight();
             return Err(CallError::TooManyInFlight { in_flight_max });
         };
-        let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        let call = SessionCall { correlation_id: id, timeout_ms, request: Some(request) };
+        call.correlation_id = id;
+        call.timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         let waker = state.push(call);
         drop(state);
         waker.into_iter().for_each(Waker::wake);

@@ -683,3 +683,35 @@ async fn commit_refused_for_its_request_without_detail_is_not_taken_for_an_abort
     assert_eq!((runs.into_inner(), lookups(&cluster).len()), (1, 1));
     assert_eq!(ErrorDetail::default().retry(), Retry::Unspecified);
 }
+
+#[tokio::test(start_paused = true)]
+async fn commit_too_large_for_a_node_is_not_sent_and_leaves_the_session_to_others() {
+    let cluster = Cluster::new(|_, _| Reaction::Usual);
+    let client = cluster.client().await;
+    let runs = AtomicU32::new(0);
+    let large = || "x".repeat(16 << 20);
+    let error = client
+        .run(|transaction| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            async move {
+                transaction.get("accounts", 1, &["balance"]).await?;
+                transaction.update("accounts", &["id", "note"], vec![1.into(), large().into()]);
+                Ok::<_, ClientError>(())
+            }
+        })
+        .await
+        .unwrap_err();
+    let ClientError::LimitExceeded { bytes, bytes_max } = &error else { panic!("{error}") };
+    assert!(*bytes > 16 << 20 && *bytes_max < 16 << 20, "{error}");
+    assert!(!error.is_retryable());
+    assert_eq!(runs.load(Ordering::Relaxed), 1, "it is not tried again");
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(rollbacks(&cluster).len(), 1, "its locks are let go");
+    let mut single = Mutations::new();
+    single.insert("accounts", &["id", "note"], vec![2.into(), large().into()]);
+    let error = client.apply(&single).await.unwrap_err();
+    assert!(matches!(error, ClientError::LimitExceeded { .. }), "{error}");
+    let commits = cluster.calls(|_, call| matches!(call, Request::Commit(_)).then_some(()));
+    assert_eq!(commits, [], "neither left");
+    transfer(&client, &runs).await.unwrap();
+}

@@ -35,7 +35,7 @@ pub(super) struct StartArgs {
     #[arg(long, env = "SPANDREL_ADVERTISE")]
     pub(super) advertise: Option<String>,
     /// The gRPC addresses of all nodes of the cluster, this one included.
-    #[arg(long, env = "SPANDREL_JOIN", value_delimiter = ',', required = true)]
+    #[arg(long, env = "SPANDREL_JOIN", value_delimiter = ',', required = true, value_parser = host_and_port)]
     pub(super) join: Vec<String>,
     /// Where time comes from: kernel, or `fixed:<epsilon>`.
     #[arg(long, env = "SPANDREL_CLOCK", default_value = "kernel")]
@@ -109,7 +109,7 @@ pub(super) async fn run_node(
     let (pages, http_address) = bind(&pages, exposure).await.map_err(not_listening)?;
     let options = NodeOptions {
         data_dir: args.data_dir.clone(),
-        advertise: args.advertise.clone().unwrap_or_else(|| address.to_string()),
+        advertise: advertised(args.advertise.as_deref(), address)?,
         http: http_address.to_string(),
         join: args.join.clone(),
         clock: args.clock,
@@ -166,14 +166,8 @@ const STATUS_QUESTION: &[u8] = b"status";
 impl InitHook for Hooks {
     async fn init(&self) -> Result<Initialised, InitFailed> {
         let failed = |error: InitError| {
-            let kind = match &error {
-                InitError::Unreachable { .. } | InitError::Unconfirmed { .. } => {
-                    ErrorKind::Unavailable
-                }
-                InitError::Taken { .. } | InitError::NotListed { .. } | InitError::Node(_) => {
-                    ErrorKind::InvalidRequest
-                }
-            };
+            let kind =
+                if error.passes() { ErrorKind::Unavailable } else { ErrorKind::InvalidRequest };
             InitFailed { kind, message: error.to_string(), hint: String::new() }
         };
         let existed = peer_service::init(&self.node).await.map_err(failed)?;
@@ -216,6 +210,27 @@ impl AnswerPeers for Hooks {
 fn machine_cores() -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     u16::try_from(cores).unwrap_or(u16::MAX)
+}
+
+/// The address that others are told. One that stands for every interface of this machine leads nobody to it.
+fn advertised(given: Option<&str>, listened: SocketAddr) -> Result<String, Failure> {
+    match given {
+        Some(given) => Ok(given.to_owned()),
+        None if listened.ip().is_unspecified() => Err(Failure::configuration(format!(
+            "{listened} stands for all addresses of this machine, and no other node can connect to it; give \
+             --advertise HOST:PORT, the address by which the others reach this node"
+        ))),
+        None => Ok(listened.to_string()),
+    }
+}
+
+/// A HOST:PORT of the command line.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    match port.map(str::parse::<u16>) {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        Some(Err(_)) | None => Err("it is not HOST:PORT, as in n1.example:7420".to_owned()),
+    }
 }
 
 fn offset_port(address: &str, offset: u16) -> Result<String, Failure> {
@@ -273,5 +288,40 @@ fn stopped_by(error: &NodeError) -> Failure {
         | NodeError::LogFailed(_)
         | NodeError::Core(_)
         | NodeError::Io { .. } => Failure::run_time(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+    use clap::error::ErrorKind as Usage;
+
+    fn refusal(flags: &[&str]) -> Usage {
+        let command = ["spandrel", "start", "--data-dir", "d"];
+        let parsed = Cli::try_parse_from(command.iter().chain(flags));
+        parsed.expect_err("it is refused").kind()
+    }
+
+    #[test]
+    fn join_without_host_or_port_and_no_cores_are_usage_errors() {
+        for join in ["nonsense", "n1:", ":7420", "n1:port", "n1:7420,", "n1:7420,n2"] {
+            assert_eq!(refusal(&["--join", join]), Usage::ValueValidation, "{join}");
+        }
+        assert_eq!(refusal(&["--join", "n1:7420", "--cores", "0"]), Usage::ValueValidation);
+    }
+
+    #[test]
+    fn address_of_all_interfaces_is_not_advertised() {
+        for listened in ["0.0.0.0:7420", "[::]:7420"] {
+            let listened: SocketAddr = listened.parse().unwrap();
+            let refused = advertised(None, listened).unwrap_err();
+            assert_eq!(refused.code, 3);
+            assert!(refused.message.contains("give --advertise"), "{}", refused.message);
+            assert_eq!(advertised(Some("n1:7420"), listened).unwrap(), "n1:7420");
+        }
+        let loopback = "127.0.0.1:7420".parse().unwrap();
+        assert_eq!(advertised(None, loopback).unwrap(), "127.0.0.1:7420");
     }
 }

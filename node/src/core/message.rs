@@ -60,6 +60,13 @@ pub enum PeerMessage {
         /// The piece.
         piece: SnapshotPiece,
     },
+    /// The receiver has taken another piece.
+    SnapshotProgress {
+        /// The shard.
+        shard: ShardId,
+        /// The transfer.
+        transfer: u64,
+    },
     /// The receiver has it all, or gave up.
     SnapshotDone {
         /// The shard.
@@ -109,6 +116,7 @@ impl PeerMessage {
             | PeerMessage::Request { shard, .. }
             | PeerMessage::SnapshotBegin { shard, .. }
             | PeerMessage::SnapshotPiece { shard, .. }
+            | PeerMessage::SnapshotProgress { shard, .. }
             | PeerMessage::SnapshotDone { shard, .. } => Some(core_of(*shard, cores)),
             PeerMessage::Create(descriptor) => Some(core_of(descriptor.id, cores)),
             PeerMessage::Reply { id, .. } => Some(id.core),

@@ -99,15 +99,19 @@ pub enum Input {
         /// Its state there.
         state: Vec<StatePair>,
     },
-    /// All pieces of a snapshot were received and are sound.
+    /// All pieces of a snapshot were received, are sound and may be installed.
     SnapshotComplete {
         /// The shard.
         shard: ShardId,
+        /// From [`Effect::ReceivePiece`].
+        receipt: u64,
     },
-    /// A piece was not sound; the transfer is dropped.
+    /// A piece was not sound, or all of them together are not; the transfer is dropped.
     SnapshotBroken {
         /// The shard.
         shard: ShardId,
+        /// From [`Effect::ReceivePiece`].
+        receipt: u64,
     },
     /// The version store has made these durable.
     Durable(Vec<(ShardId, EntryId)>),
@@ -164,16 +168,30 @@ pub enum Effect {
         /// Names the transfer.
         transfer: u64,
     },
-    /// Begin to receive a snapshot.
+    /// Stop sending it: the receiver is gone or has given it up.
+    StopSnapshot {
+        /// The receiver.
+        to: NodeId,
+        /// The shard.
+        shard: ShardId,
+        /// Names the transfer.
+        transfer: u64,
+    },
+    /// Begin to receive a snapshot, in place of what was being received of the shard.
     ReceiveBegin {
         /// The shard.
         shard: ShardId,
     },
     /// Take the next piece; answer with [`Input::SnapshotComplete`] or [`Input::SnapshotBroken`] when it
-    /// ends the transfer.
+    /// ends the transfer. It is complete only if it may be installed over `span`: after that answer
+    /// nobody asks again.
     ReceivePiece {
         /// The shard.
         shard: ShardId,
+        /// Its keys.
+        span: KeySpan,
+        /// Goes into the answer, so that it is not taken for that of another snapshot.
+        receipt: u64,
         /// The piece.
         piece: SnapshotPiece,
     },
@@ -323,8 +341,10 @@ impl Core {
             Input::Synced { token } => self.synced(token),
             Input::ReadDone { to, reply } => self.reply(now, to, reply),
             Input::Installed { shard, state } => self.installed(now, shard, &state)?,
-            Input::SnapshotComplete { shard } => self.snapshot_complete(now, shard),
-            Input::SnapshotBroken { shard } => self.snapshot_over(shard, false),
+            Input::SnapshotComplete { shard, receipt } => {
+                self.snapshot_complete(now, shard, receipt);
+            }
+            Input::SnapshotBroken { shard, receipt } => self.snapshot_broken(shard, receipt),
             Input::Durable(durable) => self.durable(now, durable),
             Input::Unreachable(node) => self.unreachable(now, node),
             Input::Reachable(node) => self.reachable(node),
@@ -411,6 +431,9 @@ impl Core {
             }
             PeerMessage::SnapshotPiece { shard, transfer, piece } => {
                 self.snapshot_piece(now, from, shard, transfer, piece);
+            }
+            PeerMessage::SnapshotProgress { shard, transfer } => {
+                self.snapshot_progress(now, from, shard, transfer);
             }
             PeerMessage::SnapshotDone { shard, transfer, delivered } => {
                 self.snapshot_done(from, shard, transfer, delivered);

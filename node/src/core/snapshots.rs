@@ -2,6 +2,14 @@
 //!
 //! The data travels beside Raft's message: the receiver stages the pieces, and only when all are there and
 //! sound does Raft get to see the message. A transfer that breaks is dropped, and Raft asks again.
+//!
+//! ```text
+//! sender   SnapshotBegin, SnapshotPiece, SnapshotPiece ...           --> SnapshotDone: Raft sends what follows
+//! receiver   ReceiveBegin, ReceivePiece --> SnapshotProgress, ... --> SnapshotComplete --> Raft --> Install
+//! ```
+//! Raft cannot take back that it accepted a snapshot, so nothing may replace the staged pieces between the
+//! look at them and their installation. A *receipt* numbers what is staged: a new leader's transfer may
+//! begin in the pass in which the old one's last piece came.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,9 +19,11 @@ use truetime::{Mono, Now};
 
 use super::{Core, Effect, Note, PeerMessage};
 use crate::shard::raft;
+use crate::shard::replica::Replica;
 use crate::storage::version_store::SnapshotPiece;
 
-/// A sender that hears nothing of its transfer for this long gives it up.
+/// A sender that hears of no progress of its transfer for this long gives it up. Each piece that the
+/// receiver takes counts, so a transfer may last as long as it needs.
 const SEND_PATIENCE: Duration = Duration::from_secs(120);
 /// A receiver to which no piece comes for this long gives it up.
 const RECEIVE_PATIENCE: Duration = Duration::from_secs(30);
@@ -22,6 +32,7 @@ const RECEIVE_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Transfers {
     next: u64,
+    next_receipt: u64,
     out: BTreeMap<(ShardId, NodeId), (u64, Mono)>,
     incoming: BTreeMap<ShardId, Incoming>,
 }
@@ -30,6 +41,7 @@ pub(super) struct Transfers {
 struct Incoming {
     from: NodeId,
     transfer: u64,
+    receipt: u64,
     message: raft::Message,
     until: Mono,
 }
@@ -69,12 +81,17 @@ impl Core {
         transfer: u64,
         message: raft::Message,
     ) {
-        if !self.replicas.contains_key(&shard) {
+        // One that Raft has accepted is still to be installed from where pieces are staged.
+        if self.replicas.get(&shard).is_none_or(Replica::is_installing) {
             let message = PeerMessage::SnapshotDone { shard, transfer, delivered: false };
             return self.send(from, message);
         }
+        // The sender of what is replaced need not go on.
+        self.snapshot_over(shard, false);
         let until = now.mono.plus(RECEIVE_PATIENCE);
-        self.transfers.incoming.insert(shard, Incoming { from, transfer, message, until });
+        self.transfers.next_receipt += 1;
+        let receipt = self.transfers.next_receipt;
+        self.transfers.incoming.insert(shard, Incoming { from, transfer, receipt, message, until });
         self.out.push(Effect::ReceiveBegin { shard });
     }
 
@@ -89,12 +106,15 @@ impl Core {
         let Some(incoming) = self.transfers.incoming.get_mut(&shard) else { return };
         if (incoming.from, incoming.transfer) == (from, transfer) {
             incoming.until = now.mono.plus(RECEIVE_PATIENCE);
-            self.out.push(Effect::ReceivePiece { shard, piece });
+            let receipt = incoming.receipt;
+            let span = self.replicas[&shard].descriptor().span.clone();
+            self.out.push(Effect::ReceivePiece { shard, span, receipt, piece });
+            self.send(from, PeerMessage::SnapshotProgress { shard, transfer });
         }
     }
 
-    pub(super) fn snapshot_complete(&mut self, now: &Now, shard: ShardId) {
-        let Some(incoming) = self.transfers.incoming.get(&shard) else { return };
+    pub(super) fn snapshot_complete(&mut self, now: &Now, shard: ShardId, receipt: u64) {
+        let Some(incoming) = self.incoming(shard, receipt) else { return };
         let (from, message) = (incoming.from, incoming.message.clone());
         let mut bad = None;
         let stepped = self.with_replica(now, shard, |replica, _, _| {
@@ -110,10 +130,36 @@ impl Core {
         self.snapshot_over(shard, delivered);
     }
 
+    /// What is being received, if it is what the receipt was for.
+    fn incoming(&self, shard: ShardId, receipt: u64) -> Option<&Incoming> {
+        self.transfers.incoming.get(&shard).filter(|incoming| incoming.receipt == receipt)
+    }
+
+    pub(super) fn snapshot_broken(&mut self, shard: ShardId, receipt: u64) {
+        if self.incoming(shard, receipt).is_some() {
+            self.snapshot_over(shard, false);
+        }
+    }
+
     /// An incoming transfer is over; its sender is told.
     pub(super) fn snapshot_over(&mut self, shard: ShardId, delivered: bool) {
         if let Some(Incoming { from, transfer, .. }) = self.transfers.incoming.remove(&shard) {
             self.send(from, PeerMessage::SnapshotDone { shard, transfer, delivered });
+        }
+    }
+
+    /// The receiver of a transfer has taken another piece.
+    pub(super) fn snapshot_progress(
+        &mut self,
+        now: &Now,
+        from: NodeId,
+        shard: ShardId,
+        transfer: u64,
+    ) {
+        if let Some((current, until)) = self.transfers.out.get_mut(&(shard, from))
+            && *current == transfer
+        {
+            *until = now.mono.plus(SEND_PATIENCE);
         }
     }
 
@@ -125,9 +171,19 @@ impl Core {
         delivered: bool,
     ) {
         let current = self.transfers.out.get(&(shard, from)).is_some_and(|(t, _)| *t == transfer);
-        if current {
+        if current && delivered {
             self.transfers.out.remove(&(shard, from));
-            self.report_snapshot(shard, from, delivered);
+            self.report_snapshot(shard, from, true);
+        } else if current {
+            self.give_up(shard, from);
+        }
+    }
+
+    /// A transfer failed: nobody waits for the rest of it.
+    fn give_up(&mut self, shard: ShardId, to: NodeId) {
+        if let Some((transfer, _)) = self.transfers.out.remove(&(shard, to)) {
+            self.out.push(Effect::StopSnapshot { to, shard, transfer });
+            self.report_snapshot(shard, to, false);
         }
     }
 
@@ -147,8 +203,7 @@ impl Core {
             .map(|(shard, _)| *shard)
             .collect();
         for shard in lost {
-            self.transfers.out.remove(&(shard, node));
-            self.report_snapshot(shard, node, false);
+            self.give_up(shard, node);
         }
     }
 
@@ -164,8 +219,7 @@ impl Core {
             .map(|(key, _)| *key)
             .collect();
         for (shard, to) in late_out {
-            self.transfers.out.remove(&(shard, to));
-            self.report_snapshot(shard, to, false);
+            self.give_up(shard, to);
         }
         let late_in: Vec<ShardId> = self
             .transfers
@@ -179,3 +233,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

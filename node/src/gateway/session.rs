@@ -52,6 +52,8 @@ pub(super) struct Session {
     pub(super) last_heard: Mono,
     pub(super) reads: BTreeMap<ReadId, ReadPurpose>,
     pub(super) forming: Option<(Forming, Then)>,
+    /// Of a single-use commit: the digest of its mutations.
+    pub(super) single_use: Option<u64>,
     /// Requests that wait for the end.
     pub(super) waiting: Vec<Ticket>,
     /// Requests that wait for a rollback.
@@ -105,7 +107,12 @@ impl Gateway {
         }
         let owner = self.fresh_owner();
         let wake = now.mono.plus(self.settings.transaction.idle_timeout);
+        let single_use = match &driver {
+            Driver::OneOfSeveral { digest, .. } => Some(*digest),
+            Driver::Only => None,
+        };
         let session = Session {
+            single_use,
             transaction: Transaction::new(id, priority, driver, self.settings.transaction),
             client,
             last_heard: now.mono,

@@ -7,6 +7,7 @@
 
 use proto::{Key, Priority, TxnId};
 use truetime::Now;
+use txn::leader::contradiction;
 use txn::message::Asker;
 use txn::transaction::digest::{Digest, PLAIN_KEY};
 use txn::transaction::{Driver, End};
@@ -27,7 +28,12 @@ impl Gateway {
         mutations: Vec<Mutation>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
+        let digest = digest_of(&mutations)?;
         if let Some(session) = self.by_id.get(&id).and_then(|o| self.sessions.get_mut(o)) {
+            // The same words as of a coordinator: whoever is asked, an id stands for one set of writes.
+            if session.single_use != Some(digest) {
+                return Err(contradiction().into());
+            }
             // An objection or abort of the past was confirmed by the record; so is a commit.
             match session.transaction.end() {
                 Some(end @ End::Committed { .. }) => {
@@ -46,7 +52,6 @@ impl Gateway {
         if id.begin > latest || id.horizon > limit || id.horizon < id.begin {
             return Err(Error::BeginOutOfBounds { begin: id.begin });
         }
-        let digest = digest_of(&mutations)?;
         let steps = resolve(mutations, &self.catalog, &self.settings.encoding)?;
         let shard = match self.map.find(&coordinator) {
             Some(shard) => shard.id,

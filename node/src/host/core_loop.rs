@@ -1,11 +1,14 @@
 //! The loop of one core: drain the inbox, read the clock once, step, flush, carry out the effects.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proto::{Key, KeySpan, NodeId, ShardId};
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use truetime::{Clock, Mono, Now, Timestamp};
 use txn::message::{Reply, Row};
 
@@ -146,7 +149,12 @@ pub(super) struct CoreLoop {
     pub(super) links: Arc<Links>,
     /// Collections of old versions under way.
     pub(super) collector: Collector,
+    /// Snapshots being sent.
+    pub(super) sending: Sending,
 }
+
+/// Snapshots being sent: the latest transfer of each shard to each node, with the task that streams it.
+pub(super) type Sending = BTreeMap<(ShardId, NodeId), (u64, AbortHandle)>;
 
 /// Old versions are dropped in steps of so many keys, one step a pass.
 const COLLECT_STEP: usize = 256;
@@ -284,7 +292,16 @@ impl CoreLoop {
             Effect::ReceiveBegin { shard } => {
                 self.store.with(|store| store.receive_begin(shard))?;
             }
-            Effect::ReceivePiece { shard, piece } => self.receive(shard, piece, inputs)?,
+            Effect::StopSnapshot { to, shard, transfer } => {
+                if let Entry::Occupied(sending) = self.sending.entry((shard, to))
+                    && sending.get().0 == transfer
+                {
+                    sending.remove().1.abort();
+                }
+            }
+            Effect::ReceivePiece { shard, span, receipt, piece } => {
+                self.receive(shard, &span, receipt, piece, inputs)?;
+            }
             Effect::Install { shard, span, last } => {
                 let state = self.store.with(|store| {
                     store.install(shard, &span, last)?;
@@ -327,18 +344,27 @@ impl CoreLoop {
     fn receive(
         &self,
         shard: ShardId,
+        span: &KeySpan,
+        receipt: u64,
         piece: SnapshotPiece,
         inputs: &mut Vec<Input>,
     ) -> Result<(), CoreFailure> {
-        match self.store.with(|store| store.receive_piece(shard, piece)) {
-            Ok(true) => inputs.push(Input::SnapshotComplete { shard }),
+        let received = self.store.with(|store| {
+            let complete = store.receive_piece(shard, piece)?;
+            if complete {
+                store.check_received(shard, span)?;
+            }
+            Ok(complete)
+        });
+        match received {
+            Ok(true) => inputs.push(Input::SnapshotComplete { shard, receipt }),
             Ok(false) => {}
             Err(VersionStoreError::Failed { reason }) => {
                 return Err(VersionStoreError::Failed { reason }.into());
             }
             Err(error) => {
                 tracing::warn!(%shard, %error, "a snapshot was not sound; dropped");
-                inputs.push(Input::SnapshotBroken { shard });
+                inputs.push(Input::SnapshotBroken { shard, receipt });
             }
         }
         Ok(())
@@ -346,14 +372,14 @@ impl CoreLoop {
 
     /// Sends the pieces as fast as the link takes them, beside everything else.
     fn stream_snapshot(
-        &self,
+        &mut self,
         to: NodeId,
         shard: ShardId,
         transfer: u64,
         reader: impl Iterator<Item = Result<SnapshotPiece, VersionStoreError>> + Send + 'static,
     ) {
         let Some(link) = self.links.get(to).cloned() else { return };
-        tokio::spawn(async move {
+        let streaming = tokio::spawn(async move {
             for piece in reader {
                 let piece = match piece {
                     Ok(piece) => piece,
@@ -372,6 +398,11 @@ impl CoreLoop {
                 tokio::task::yield_now().await;
             }
         });
+        self.sending.retain(|_, (_, task)| !task.is_finished());
+        let replaced = self.sending.insert((shard, to), (transfer, streaming.abort_handle()));
+        if let Some((_, task)) = replaced {
+            task.abort();
+        }
     }
 
     /// One step of collecting old versions.

@@ -39,6 +39,8 @@ pub struct Identity {
 pub struct Member {
     /// The cluster.
     pub cluster: [u8; 16],
+    /// The same on all nodes and told to nobody else: seals what clients bring back.
+    pub secret: [u8; 16],
     /// The node.
     pub node: NodeId,
     /// The nodes it was told of; the registry has them all.

@@ -10,13 +10,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+use prost::Message as _;
 use proto::NodeId;
 use proto::rpc::internal::{self, IntroduceRequest, PeerBatch, peer_client::PeerClient};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
 use super::inbox::Inbox;
 use crate::core::PeerMessage;
@@ -27,6 +30,9 @@ const QUEUE_MAX: usize = 100_000;
 const FRAME_BYTES: usize = 1 << 20;
 /// A frame is never larger than this; see [`crate::storage::log::LogOptions::batch_bytes_max`].
 pub const PEER_MESSAGE_BYTES_MAX: usize = 320 << 20;
+/// Where the call that opens a stream says who calls. A message of the stream may be large, and is read whole
+/// before it can be looked into, so a stranger is turned away before the first.
+const HELLO: &str = "spandrel-hello-bin";
 /// How long the other end may take to say who it is.
 const GREETING_PATIENCE: Duration = Duration::from_secs(3);
 /// Pause between two attempts to connect, at first and at most.
@@ -52,6 +58,9 @@ pub struct Link {
     up: AtomicBool,
     /// Counts the streams, so that an old one does not report the end of a new one.
     generation: AtomicU64,
+    /// Held while a batch that came is handed on, and while a stream begins: what an old stream still brings
+    /// never follows what the new one brought.
+    delivering: Mutex<()>,
     /// Statistics.
     pub stats: LinkStats,
 }
@@ -80,6 +89,7 @@ impl Link {
 
     /// Begins a stream: what was queued for an earlier one is gone.
     fn begin(&self) -> u64 {
+        let _between_batches = self.delivering.lock();
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         let mut stale = Vec::new();
         self.queue.take(&mut stale);
@@ -87,9 +97,13 @@ impl Link {
         generation
     }
 
+    fn is_current(&self, generation: u64) -> bool {
+        self.generation.load(Ordering::Acquire) == generation
+    }
+
     /// Ends the stream, unless a newer one has replaced it. Says whether it was the current one.
     fn end(&self, generation: u64) -> bool {
-        let current = self.generation.load(Ordering::Acquire) == generation;
+        let current = self.is_current(generation);
         if current {
             self.up.store(false, Ordering::Release);
         }
@@ -104,7 +118,7 @@ impl Link {
                 () = self.queue.filled() => {}
                 () = batches.closed() => return,
             }
-            if self.generation.load(Ordering::Acquire) != generation {
+            if !self.is_current(generation) {
                 // The wake-up was for the stream that replaced this one.
                 self.queue.wake_again();
                 return;
@@ -233,7 +247,10 @@ impl Links {
         let (sender, receiver) = mpsc::channel(16);
         let hello = PeerBatch { hello: Some(self.events.hello()), frames: Vec::new() };
         sender.send(hello).await.map_err(|_| Status::cancelled("the stream is gone"))?;
-        let mut incoming = client.exchange(ReceiverStream::new(receiver)).await?.into_inner();
+        let mut request = Request::new(ReceiverStream::new(receiver));
+        let hello = MetadataValue::from_bytes(&self.events.hello().encode_to_vec());
+        request.metadata_mut().insert_bin(HELLO, hello);
+        let mut incoming = client.exchange(request).await?.into_inner();
         let other = self.greet(&mut incoming).await?;
         if other == node {
             Ok((sender, incoming))
@@ -245,8 +262,14 @@ impl Links {
     /// Serves a stream that another node opened.
     pub async fn accept(
         self: Arc<Self>,
-        mut incoming: Streaming<PeerBatch>,
+        request: Request<Streaming<PeerBatch>>,
     ) -> Result<impl Stream<Item = Result<PeerBatch, Status>> + Send + 'static, Status> {
+        let hello = request.metadata().get_bin(HELLO).and_then(|hello| hello.to_bytes().ok());
+        let hello = hello.and_then(|hello| internal::Identity::decode(hello).ok());
+        let hello =
+            hello.ok_or_else(|| Status::invalid_argument("a stream begins with a hello"))?;
+        self.admit(&hello)?;
+        let mut incoming = request.into_inner();
         let greeting = tokio::time::timeout(GREETING_PATIENCE, self.greet(&mut incoming)).await;
         let node = greeting.map_err(|_| Status::deadline_exceeded("no hello came"))??;
         let (sender, receiver) = mpsc::channel(16);
@@ -261,7 +284,11 @@ impl Links {
         let hello = first.and_then(|batch| batch.hello);
         let hello =
             hello.ok_or_else(|| Status::invalid_argument("a stream begins with a hello"))?;
-        let node = self.events.admit(&hello).map_err(Status::permission_denied)?;
+        self.admit(&hello)
+    }
+
+    fn admit(&self, hello: &internal::Identity) -> Result<NodeId, Status> {
+        let node = self.events.admit(hello).map_err(Status::permission_denied)?;
         if self.links.contains_key(&node) {
             Ok(node)
         } else {
@@ -282,7 +309,12 @@ impl Links {
         let pump = tokio::spawn(link.clone().pump(generation, sender));
         loop {
             match incoming.message().await {
-                Ok(Some(batch)) => self.deliver(node, batch),
+                Ok(Some(batch)) => {
+                    if !self.deliver(node, &link, generation, batch) {
+                        tracing::debug!(%node, "a newer stream has replaced this one");
+                        break;
+                    }
+                }
                 Ok(None) => break,
                 Err(status) => {
                     tracing::debug!(%node, %status, "the link broke");
@@ -296,12 +328,59 @@ impl Links {
         }
     }
 
-    fn deliver(&self, node: NodeId, batch: PeerBatch) {
+    /// Hands a batch on, unless a newer stream has begun: Raft takes messages of one replica in the order in
+    /// which they left, or not at all. Says whether the stream is still the current one.
+    fn deliver(&self, node: NodeId, link: &Link, generation: u64, batch: PeerBatch) -> bool {
+        let _no_other_begins = link.delivering.lock();
+        if !link.is_current(generation) {
+            return false;
+        }
         for frame in batch.frames {
             match postcard::from_bytes::<PeerMessage>(&frame) {
                 Ok(message) => self.events.message(node, message),
                 Err(error) => tracing::warn!(%node, %error, "a message cannot be read; dropped"),
             }
         }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts what is handed on.
+    #[derive(Default)]
+    struct Counting(AtomicU64);
+
+    impl LinkEvents for Counting {
+        fn message(&self, _: NodeId, _: PeerMessage) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn reachable(&self, _: NodeId, _: bool) {}
+
+        fn hello(&self) -> internal::Identity {
+            internal::Identity::default()
+        }
+
+        fn admit(&self, _: &internal::Identity) -> Result<NodeId, String> {
+            Ok(NodeId(2))
+        }
+    }
+
+    #[test]
+    fn batch_of_a_stream_that_was_replaced_is_not_handed_on() {
+        let events = Arc::<Counting>::default();
+        let links = Links::new([NodeId(2)], events.clone());
+        let link = links.get(NodeId(2)).unwrap();
+        let old = link.begin();
+        let batch = || link.batch(&mut std::iter::once(PeerMessage::Promises(Vec::new())));
+        assert!(links.deliver(NodeId(2), link, old, batch()));
+        let new = link.begin();
+        assert!(!links.deliver(NodeId(2), link, old, batch()));
+        assert!(links.deliver(NodeId(2), link, new, batch()));
+        assert_eq!(events.0.load(Ordering::Relaxed), 2);
+        assert!(!link.end(old) && link.is_up());
     }
 }

@@ -12,7 +12,7 @@ use proto::{EntryId, Key, NodeId, ShardId, Value};
 use tokio::sync::watch;
 use truetime::{Clock, ClockSource, SystemClock, Timestamp};
 
-use super::core_loop::{Collector, CoreFailure, CoreHandle, CoreLoop};
+use super::core_loop::{Collector, CoreFailure, CoreHandle, CoreLoop, Sending};
 use super::data_dir::{DataDir, DataDirError, Member};
 use super::link::{LinkEvents, Links};
 use super::log_thread::{self, LogFailure, LogStats};
@@ -125,6 +125,8 @@ pub struct Node {
     dir: Mutex<DataDir>,
     running: watch::Sender<Option<Arc<Running>>>,
     failed: watch::Sender<Option<Arc<NodeError>>>,
+    /// Held while the cluster is initialised: two at a time would each draw an id for it.
+    pub(crate) initialising: tokio::sync::Mutex<()>,
 }
 
 /// The parts of a node that runs as a member of a cluster.
@@ -163,6 +165,7 @@ impl Node {
             dir: Mutex::new(dir),
             running: watch::Sender::new(None),
             failed: watch::Sender::new(None),
+            initialising: tokio::sync::Mutex::new(()),
         }))
     }
 
@@ -287,6 +290,7 @@ impl Node {
                 store: store.clone(),
                 links: links.clone(),
                 collector: Collector::default(),
+                sending: Sending::default(),
             };
             self.spawn_core(core_loop)?;
         }
@@ -347,7 +351,7 @@ impl Node {
     fn core_config(&self, member: &Member, start: u32, core: u16) -> CoreConfig {
         let node = member.node;
         let mut gateway = GatewaySettings::new(node, start, core, member.system_shard.clone());
-        let (low, high) = member.cluster.split_at(8);
+        let (low, high) = member.secret.split_at(8);
         let half = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("half of 16 bytes"));
         gateway.token_key = [half(low), half(high)];
         let seed = half(&self.directory()[..8]) ^ (u64::from(start) << 32) ^ u64::from(core);

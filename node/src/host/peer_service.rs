@@ -1,9 +1,13 @@
 //! What nodes ask each other outside their stream, and how a cluster comes to be.
 //!
 //! ```text
-//! init at n1: introduce to all of --join --> all waiting --> n1 writes its place down (cluster id, ids,
-//!             system shard) --> Bootstrap to the others --> each writes its place down and runs
+//! init at n2: introduce to all of --join --> all waiting --> Make to n1, which has the smallest uuid
+//! n1: introduces itself to all --> all waiting --> writes its place down (cluster id, ids, system shard)
+//!     --> Bootstrap to the others --> each writes its place down and runs
 //! ```
+//! Only that one node draws a cluster's id, one `init` at a time. Two that did would give two clusters, each
+//! durable at some nodes, and neither could ever be complete.
+//!
 //! Whoever has written the plan down can finish it: a member offers it to every node of the plan that still
 //! waits. A node that waits and finds its own address in somebody's plan under another directory has lost
 //! its directory, and is refused by name (T49).
@@ -13,7 +17,8 @@ use std::time::Duration;
 
 use proto::rpc::internal::{
     self, AskRequest, AskResponse, BootstrapRequest, BootstrapResponse, IntroduceRequest,
-    IntroduceResponse, PeerBatch, SystemReplica, peer_client::PeerClient, peer_server::Peer,
+    IntroduceResponse, MakeRequest, MakeResponse, PeerBatch, SystemReplica,
+    peer_client::PeerClient, peer_server::Peer,
 };
 use proto::{NodeId, ReplicaId, ShardId};
 use tokio_stream::Stream;
@@ -42,6 +47,10 @@ pub trait AnswerPeers: Send + Sync + 'static {
 
 /// How long one node may take to answer another outside the stream.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long one node may take to make a cluster for another, which has it call every node of the list.
+const MAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a node that others know as a member waits for its place.
+const PLACE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a node that waits, or whose plan is not finished, looks around.
 const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 
@@ -85,9 +94,54 @@ pub enum InitError {
         /// Why.
         reason: String,
     },
+    /// Two addresses of the list lead to one node.
+    #[error(
+        "--join lists one node twice, as {first} and as {second}; list every node once, by one address"
+    )]
+    ListedTwice {
+        /// One address.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The node that makes the cluster leads by its own list to other nodes.
+    #[error(
+        "the --join lists of {address} and of the node that was asked lead to different nodes; start all \
+         nodes with the same list"
+    )]
+    ListsDiffer {
+        /// Its address.
+        address: String,
+    },
+    /// The node that makes the cluster could not.
+    #[error("node {address} could not make the cluster: {reason}")]
+    NotMade {
+        /// Its address.
+        address: String,
+        /// In its words.
+        reason: String,
+        /// Whether the same may work in a moment.
+        passes: bool,
+    },
     /// This node.
     #[error(transparent)]
     Node(#[from] NodeError),
+}
+
+impl InitError {
+    /// Whether the same may work in a moment.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            InitError::Unreachable { .. } | InitError::Unconfirmed { .. } => true,
+            InitError::NotMade { passes, .. } => *passes,
+            InitError::Taken { .. }
+            | InitError::NotListed { .. }
+            | InitError::ListedTwice { .. }
+            | InitError::ListsDiffer { .. }
+            | InitError::Node(_) => false,
+        }
+    }
 }
 
 impl PeerService {
@@ -115,6 +169,15 @@ impl Peer for PeerService {
             membership: membership.into(),
             nodes,
         }))
+    }
+
+    async fn make(&self, request: Request<MakeRequest>) -> Result<Response<MakeResponse>, Status> {
+        let wanted = request.into_inner().directory_uuids;
+        match make(&self.node, &wanted).await {
+            Ok(existed) => Ok(Response::new(MakeResponse { existed })),
+            Err(error) if error.passes() => Err(Status::unavailable(error.to_string())),
+            Err(error) => Err(Status::failed_precondition(error.to_string())),
+        }
     }
 
     async fn bootstrap(
@@ -146,7 +209,7 @@ impl Peer for PeerService {
         let running = self.node.running();
         let running =
             running.ok_or_else(|| Status::unavailable("this node does not run yet; try again"))?;
-        let outgoing = running.links.clone().accept(request.into_inner()).await?;
+        let outgoing = running.links.clone().accept(request).await?;
         Ok(Response::new(Box::pin(outgoing)))
     }
 
@@ -166,10 +229,14 @@ impl Peer for PeerService {
 
 /// A connection to another node, for a call outside the stream.
 pub async fn connect(address: &str) -> Result<PeerClient<Channel>, String> {
+    connect_for(address, CALL_TIMEOUT).await
+}
+
+async fn connect_for(address: &str, timeout: Duration) -> Result<PeerClient<Channel>, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| error.to_string())?
         .connect_timeout(CALL_TIMEOUT)
-        .timeout(CALL_TIMEOUT)
+        .timeout(timeout)
         .tcp_nodelay(true);
     endpoint.connect().await.map(PeerClient::new).map_err(|error| deepest(&error))
 }
@@ -183,40 +250,146 @@ async fn introduce(node: &Node, address: &str) -> Result<IntroduceResponse, Stri
 
 /// Initialises the cluster, once; again it finishes what was begun. Says whether it was there before.
 pub async fn init(node: &Arc<Node>) -> Result<bool, InitError> {
+    let _alone = node.initialising.lock().await;
     if let Some(member) = node.member() {
-        node.run()?;
-        offer_places(node, &member).await?;
-        return Ok(true);
+        return finish(node, &member).await;
     }
+    let found = match everyone(node).await? {
+        Everyone::Waits(found) => found,
+        Everyone::KnowsThis { address } => return until_placed(node, address).await,
+    };
+    let uuids = uuids_of(&found);
+    let (first, address) = maker_of(&found);
+    if *first == node.directory() {
+        return mint(node, found).await;
+    }
+    let not_made = |reason, passes| InitError::NotMade { address: address.clone(), reason, passes };
+    let client = connect_for(&address, MAKE_TIMEOUT).await;
+    let mut client = client.map_err(|reason| not_made(reason, true))?;
+    let made = client.make(MakeRequest { directory_uuids: uuids }).await;
+    let made = made.map_err(|status| {
+        let passes = status.code() != tonic::Code::FailedPrecondition;
+        not_made(status.message().to_owned(), passes)
+    })?;
+    until_placed(node, address.clone()).await?;
+    Ok(made.into_inner().existed)
+}
+
+/// Makes the cluster for another node, whose list leads to `wanted`. Never asks a third one.
+async fn make(node: &Arc<Node>, wanted: &[bytes::Bytes]) -> Result<bool, InitError> {
+    let _alone = node.initialising.lock().await;
+    if let Some(member) = node.member() {
+        return finish(node, &member).await;
+    }
+    let differ = || InitError::ListsDiffer { address: node.options().advertise.clone() };
+    match everyone(node).await? {
+        Everyone::Waits(found) if uuids_of(&found) == wanted => {
+            if *maker_of(&found).0 == node.directory() {
+                mint(node, found).await
+            } else {
+                Err(differ())
+            }
+        }
+        Everyone::Waits(_) => Err(differ()),
+        Everyone::KnowsThis { address } => until_placed(node, address).await,
+    }
+}
+
+/// What a look at all addresses of `--join` found.
+enum Everyone {
+    /// Each node by the address of the list that leads to it, this one included; none has a place yet.
+    Waits(Vec<(String, internal::Identity)>),
+    /// A member knows this node already, and will offer it its place.
+    KnowsThis { address: String },
+}
+
+async fn everyone(node: &Node) -> Result<Everyone, InitError> {
     let own = node.identity();
-    let mut nodes = Vec::new();
+    let mut found: Vec<(String, internal::Identity)> = Vec::new();
     for address in &node.options().join {
         let unreachable = |reason| InitError::Unreachable { address: address.clone(), reason };
         let answer = introduce(node, address).await.map_err(unreachable)?;
         let callee = answer.callee.clone().unwrap_or_default();
         if answer.membership() == internal::Membership::Member {
+            if answer.nodes.iter().any(|known| known.directory_uuid == own.directory_uuid) {
+                return Ok(Everyone::KnowsThis { address: address.clone() });
+            }
             let cluster = hex(&callee.cluster_id);
             return Err(InitError::Taken { address: address.clone(), cluster });
         }
-        nodes.push(callee);
+        if let Some((first, _)) =
+            found.iter().find(|(_, known)| known.directory_uuid == callee.directory_uuid)
+        {
+            let (first, second) = (first.clone(), address.clone());
+            return Err(InitError::ListedTwice { first, second });
+        }
+        found.push((address.clone(), callee));
     }
-    if !nodes.iter().any(|known| known.directory_uuid == own.directory_uuid) {
+    if !found.iter().any(|(_, known)| known.directory_uuid == own.directory_uuid) {
         return Err(InitError::NotListed { address: own.grpc_address });
     }
-    let system_replicas = (1..).take(nodes.len().min(REPLICAS));
+    Ok(Everyone::Waits(found))
+}
+
+fn uuids_of(found: &[(String, internal::Identity)]) -> Vec<bytes::Bytes> {
+    let mut uuids: Vec<_> = found.iter().map(|(_, node)| node.directory_uuid.clone()).collect();
+    uuids.sort_unstable();
+    uuids
+}
+
+/// Whose part it is to draw the cluster's id: every node of the list comes to the same answer.
+fn maker_of(found: &[(String, internal::Identity)]) -> (bytes::Bytes, String) {
+    let first = found.iter().min_by_key(|(_, node)| &node.directory_uuid);
+    let (address, node) = first.expect("a list that was looked at has this node in it");
+    (node.directory_uuid.clone(), address.clone())
+}
+
+/// Draws the cluster's id and gives everyone a place.
+async fn mint(
+    node: &Arc<Node>,
+    found: Vec<(String, internal::Identity)>,
+) -> Result<bool, InitError> {
+    let system_replicas = (1..).take(found.len().min(REPLICAS));
+    let nodes = found.into_iter().map(|(_, identity)| identity);
     let plan = BootstrapRequest {
         cluster_id: random_bytes()?.to_vec().into(),
         nodes: (1..).zip(nodes).map(|(node, i)| internal::Identity { node, ..i }).collect(),
         system_replicas: system_replicas
             .map(|id| SystemReplica { node: id, replica: id })
             .collect(),
+        secret: random_bytes()?.to_vec().into(),
     };
+    let own = node.identity().grpc_address;
     let member = place_of(node, &plan)
-        .map_err(|reason| InitError::Unconfirmed { address: own.grpc_address.clone(), reason })?;
-    node.join(member.clone())?;
-    node.run()?;
-    offer_places(node, &member).await?;
+        .map_err(|reason| InitError::Unconfirmed { address: own.clone(), reason })?;
+    node.join(member)?;
+    // What is written down, should another plan have come first, is what the others are offered.
+    let member = node.member().ok_or_else(|| InitError::Unconfirmed {
+        address: own,
+        reason: "its place is not written down".to_owned(),
+    })?;
+    finish(node, &member).await?;
     Ok(false)
+}
+
+/// Runs a member and offers the others their places. There was a cluster before.
+async fn finish(node: &Arc<Node>, member: &Member) -> Result<bool, InitError> {
+    node.run()?;
+    offer_places(node, member).await?;
+    Ok(true)
+}
+
+/// Waits for the place that the member at `address` offers. There was a cluster before.
+async fn until_placed(node: &Node, address: String) -> Result<bool, InitError> {
+    let deadline = tokio::time::Instant::now() + PLACE_PATIENCE;
+    while node.member().is_none() {
+        if tokio::time::Instant::now() >= deadline {
+            let reason = "it has a place for this node and has not offered it".to_owned();
+            return Err(InitError::Unconfirmed { address, reason });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(true)
 }
 
 /// Offers every other node of the plan its place; an error names the first that did not confirm.
@@ -246,7 +419,10 @@ async fn offer(
                     continue;
                 }
                 if answer.membership() == internal::Membership::Member {
-                    return Ok(());
+                    if callee.cluster_id == plan.cluster_id {
+                        return Ok(());
+                    }
+                    return Err(format!("it belongs to cluster {}", hex(&callee.cluster_id)));
                 }
                 let mut client = connect(&address).await?;
                 let confirmed = client.bootstrap(plan.clone()).await;
@@ -331,6 +507,9 @@ fn place_of(node: &Node, plan: &BootstrapRequest) -> Result<Member, String> {
     let cluster: [u8; 16] = plan.cluster_id[..]
         .try_into()
         .map_err(|_| "the cluster id is not 16 bytes long".to_owned())?;
+    let secret: [u8; 16] = plan.secret[..]
+        .try_into()
+        .map_err(|_| "the cluster's secret is not 16 bytes long".to_owned())?;
     let mut nodes = Vec::with_capacity(plan.nodes.len());
     for identity in &plan.nodes {
         let uuid = identity.directory_uuid[..].try_into();
@@ -360,7 +539,7 @@ fn place_of(node: &Node, plan: &BootstrapRequest) -> Result<Member, String> {
         let key = node_key(record.id);
         seed.push((key.as_bytes().to_vec(), value.as_bytes().to_vec()));
     }
-    Ok(Member { cluster, node: place, nodes, system_shard, seed, storage_created: false })
+    Ok(Member { cluster, secret, node: place, nodes, system_shard, seed, storage_created: false })
 }
 
 /// The plan that gave a member its place.
@@ -374,6 +553,7 @@ fn plan_of(member: &Member) -> BootstrapRequest {
             .iter()
             .map(|(replica, node)| SystemReplica { node: node.0, replica: replica.0 })
             .collect(),
+        secret: member.secret.to_vec().into(),
     }
 }
 

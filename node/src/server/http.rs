@@ -7,7 +7,11 @@
 //! | `/readyz` | 200 when the node can serve, else 503 and what is missing |
 
 use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,10 +19,14 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
 
 use super::metrics;
+use super::session::Place;
 use super::status::{NodeReport, report};
 use crate::host::Node;
 
@@ -40,7 +48,114 @@ pub async fn serve(
     pages: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let listener = Limited { listener, limits: PageLimits::default(), open: Arc::default() };
     axum::serve(listener, pages).with_graceful_shutdown(shutdown).await
+}
+
+/// Limits of this listener.
+#[derive(Clone, Copy, Debug)]
+struct PageLimits {
+    /// Open connections; more are closed at once.
+    connections_max: usize,
+    /// How long a connection may go without an answer: for a request to come, and for its answer to be taken.
+    silent_time: Duration,
+}
+
+impl Default for PageLimits {
+    fn default() -> Self {
+        // Longer than Prometheus usually takes from one question to the next.
+        PageLimits { connections_max: 256, silent_time: Duration::from_secs(30) }
+    }
+}
+
+/// After a failed accept the next one waits.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections within the limits.
+struct Limited {
+    listener: TcpListener,
+    limits: PageLimits,
+    open: Arc<AtomicUsize>,
+}
+
+impl Listener for Limited {
+    type Io = Timed;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Timed, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, from)) => {
+                    let Some(place) = Place::take(&self.open, self.limits.connections_max) else {
+                        tracing::warn!(%from, "too many connections for pages; closed");
+                        continue;
+                    };
+                    let silent_time = self.limits.silent_time;
+                    let deadline = Box::pin(tokio::time::sleep(silent_time));
+                    return (Timed { stream, silent_time, deadline, _place: place }, from);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection for pages could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that fails once it has gone without an answer for too long, however slowly bytes come.
+struct Timed {
+    stream: TcpStream,
+    silent_time: Duration,
+    deadline: Pin<Box<Sleep>>,
+    _place: Place,
+}
+
+impl Timed {
+    fn check<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match self.deadline.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => poll,
+        }
+    }
+}
+
+impl AsyncRead for Timed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.check(cx, read)
+    }
+}
+
+impl AsyncWrite for Timed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if matches!(written, Poll::Ready(Ok(_))) {
+            let next = tokio::time::Instant::now() + self.silent_time;
+            self.deadline.as_mut().reset(next);
+        }
+        self.check(cx, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// Whether the node can serve.
@@ -120,6 +235,32 @@ mod tests {
     use crate::core::status::CoreStatus;
     use crate::system::NodeRecord;
     use proto::NodeId;
+
+    #[tokio::test]
+    async fn connection_that_asks_nothing_is_closed_and_leaves_its_place() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let silent_time = Duration::from_millis(300);
+        let limits = PageLimits { connections_max: 1, silent_time };
+        let listener = Limited { listener, limits, open: Arc::default() };
+        let pages = Router::new().route("/here", get(async || "yes"));
+        tokio::spawn(async move { axum::serve(listener, pages).await.unwrap() });
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        silent.write_all(b"GET /here HT").await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        let mut found = Vec::new();
+        // Above the limit it is closed, perhaps with a reset.
+        let _ = second.read_to_end(&mut found).await;
+        assert_eq!(found, b"");
+        let ended = tokio::time::timeout(Duration::from_secs(5), silent.read_to_end(&mut found));
+        assert!(ended.await.is_ok(), "half a request is not waited for");
+        let mut third = TcpStream::connect(address).await.unwrap();
+        third.write_all(b"GET /here HTTP/1.0\r\n\r\n").await.unwrap();
+        found.clear();
+        third.read_to_end(&mut found).await.unwrap();
+        assert!(found.ends_with(b"yes"), "{}", String::from_utf8_lossy(&found));
+    }
 
     #[test]
     fn node_with_an_unsure_clock_is_not_ready_and_says_so() {

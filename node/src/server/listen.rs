@@ -107,13 +107,22 @@ pub struct ConnectionLimits {
     /// Open connections; calls on those above it are answered that the node is overloaded, and far above it
     /// they are closed at once.
     pub connections_max: usize,
+    /// Of these, connections on which no request has begun yet; more are closed at once.
+    pub silent_max: usize,
+    /// How long one of those may take.
+    pub silent_time: Duration,
     /// Streams of one connection.
     pub streams_max: u32,
 }
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        ConnectionLimits { connections_max: 10_000, streams_max: 1_024 }
+        ConnectionLimits {
+            connections_max: 10_000,
+            silent_max: 1_000,
+            silent_time: Duration::from_secs(10),
+            streams_max: 1_024,
+        }
     }
 }
 
@@ -183,16 +192,22 @@ struct Incoming {
     listener: TcpListener,
     limits: ConnectionLimits,
     open: Arc<AtomicUsize>,
+    silent: Arc<AtomicUsize>,
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Incoming {
     fn new(listener: TcpListener, limits: ConnectionLimits) -> Self {
-        Incoming { listener, limits, open: Arc::default(), pause: None }
+        Incoming { listener, limits, open: Arc::default(), silent: Arc::default(), pause: None }
     }
 
     /// A connection that was accepted, if it may stay.
     fn admitted(&self, stream: TcpStream) -> Option<Accepted> {
+        let silence = Silence {
+            first: FirstRequest::default(),
+            deadline: Box::pin(tokio::time::sleep(self.limits.silent_time)),
+            _place: Place::take(&self.silent, self.limits.silent_max)?,
+        };
         let max = self.limits.connections_max;
         let (over_limit, place) = match Place::take(&self.open, max) {
             Some(place) => (false, place),
@@ -201,7 +216,12 @@ impl Incoming {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        Some(Accepted { stream, connection: Connection { over_limit }, _place: place })
+        Some(Accepted {
+            stream,
+            connection: Connection { over_limit },
+            silence: Some(silence),
+            _place: place,
+        })
     }
 }
 
@@ -233,7 +253,61 @@ impl Stream for Incoming {
 struct Accepted {
     stream: TcpStream,
     connection: Connection,
+    /// Until the first request begins.
+    silence: Option<Silence>,
     _place: Place,
+}
+
+/// A connection on which no request has begun: it costs its peer nothing, so there may be few of them, and
+/// none for long.
+struct Silence {
+    first: FirstRequest,
+    deadline: Pin<Box<tokio::time::Sleep>>,
+    _place: Place,
+}
+
+/// Looks for the first request in what a client sends: the preface, then frames of HTTP/2, the first HEADERS
+/// among them.
+struct FirstRequest {
+    /// Bytes to pass over: of the preface, or of a frame's payload.
+    skip: usize,
+    /// The head of the next frame, as far as it has come.
+    head: Vec<u8>,
+}
+
+impl Default for FirstRequest {
+    fn default() -> Self {
+        FirstRequest { skip: PREFACE_BYTES, head: Vec::with_capacity(FRAME_HEAD_BYTES) }
+    }
+}
+
+const PREFACE_BYTES: usize = 24;
+/// Three bytes of length, one of kind, five of flags and stream.
+const FRAME_HEAD_BYTES: usize = 9;
+const HEADERS: u8 = 1;
+
+impl FirstRequest {
+    /// Takes the next bytes; whether the first request has begun.
+    fn begins_in(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let passed = self.skip.min(bytes.len());
+            (self.skip, bytes) = (self.skip - passed, &bytes[passed..]);
+            if self.skip > 0 {
+                return false;
+            }
+            let taken = (FRAME_HEAD_BYTES - self.head.len()).min(bytes.len());
+            self.head.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
+            if let [a, b, c, kind, _, _, _, _, _] = self.head[..] {
+                if kind == HEADERS {
+                    return true;
+                }
+                self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
+                self.head.clear();
+            }
+        }
+        false
+    }
 }
 
 impl Connected for Accepted {
@@ -250,7 +324,17 @@ impl AsyncRead for Accepted {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if let Some(silence) = &mut this.silence {
+            if silence.first.begins_in(&buffer.filled()[before..]) {
+                this.silence = None;
+            } else if silence.deadline.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        read
     }
 }
 
@@ -294,6 +378,64 @@ mod tests {
         assert!(matches!(refused, ListenError::NotLoopback { .. }));
         assert!(refused.to_string().contains("--insecure"));
         bind("0.0.0.0:0", Exposure::Anyone).await.unwrap();
+    }
+
+    /// Serves nothing under these limits.
+    async fn serve(limits: ConnectionLimits) -> SocketAddr {
+        let (listener, address) = bind("127.0.0.1:0", Exposure::Loopback).await.unwrap();
+        tokio::spawn(serve_grpc(listener, Routes::default(), limits, std::future::pending::<()>()));
+        address
+    }
+
+    /// Reads until the other end closes, for five seconds at most.
+    async fn closes(stream: &mut TcpStream) -> bool {
+        let mut heard = Vec::new();
+        let read = tokio::io::AsyncReadExt::read_to_end(stream, &mut heard);
+        tokio::time::timeout(Duration::from_secs(5), read).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn connection_without_a_request_is_closed_after_a_while() {
+        let limits = ConnectionLimits {
+            silent_time: Duration::from_millis(50),
+            ..ConnectionLimits::default()
+        };
+        let address = serve(limits).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        assert!(closes(&mut silent).await);
+    }
+
+    #[tokio::test]
+    async fn silent_connections_above_their_limit_are_closed_at_once() {
+        let limits = ConnectionLimits {
+            silent_max: 1,
+            silent_time: Duration::from_secs(600),
+            ..ConnectionLimits::default()
+        };
+        let address = serve(limits).await;
+        let _first = TcpStream::connect(address).await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        assert!(closes(&mut second).await);
+    }
+
+    #[test]
+    fn first_request_is_found_behind_other_frames_however_the_bytes_come() {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend([0, 0, 6, 4, 0, 0, 0, 0, 0]);
+        // A payload that looks like the head of a request.
+        bytes.extend([0, 0, 0, 1, 1, 1]);
+        let quiet = bytes.len();
+        bytes.extend([0, 0, 1, 1, 4, 0, 0, 0, 1, 0x80]);
+        for step in [1, 5, 24, bytes.len()] {
+            let mut first = FirstRequest::default();
+            let mut at = 0;
+            let found = bytes.chunks(step).any(|chunk| {
+                at += chunk.len();
+                first.begins_in(chunk)
+            });
+            assert!(found && at >= quiet + 9, "{step}: {at}");
+        }
+        assert!(!FirstRequest::default().begins_in(&bytes[..quiet]));
     }
 
     #[tokio::test]

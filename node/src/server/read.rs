@@ -116,7 +116,7 @@ impl ReadJob {
     /// Goes on where a token says.
     fn resume(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let invalid = || Failure::from(Error::from(InvalidRequest::ResumeToken));
-        let token = token::open(bytes, &self.seat.running.member.cluster)
+        let token = token::open(bytes, &self.seat.running.member.secret)
             .filter(|token| token.digest == token::digest_of(&self.columns, &self.keys))
             .ok_or_else(invalid)?;
         self.points_done = usize::try_from(token.points).map_err(|_| invalid())?;
@@ -349,7 +349,7 @@ impl ReadJob {
             inner: self.inner.clone(),
             digest: token::digest_of(&self.columns, &self.keys),
         };
-        token::seal(&token, &self.seat.running.member.cluster)
+        token::seal(&token, &self.seat.running.member.secret)
     }
 }
 

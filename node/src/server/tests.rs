@@ -34,6 +34,8 @@ pub(super) fn bigint_key(value: i64) -> v1::RowKey {
 
 pub(super) const CLUSTER: [u8; 16] = [7; 16];
 
+const SECRET: [u8; 16] = [8; 16];
+
 /// A node that serves, and a client of it.
 pub(super) struct Served {
     pub(super) node: Arc<Node>,
@@ -129,6 +131,7 @@ pub(super) async fn running(settings: ServerSettings) -> Served {
     let key = node_key(NodeId(1));
     let member = Member {
         cluster: CLUSTER,
+        secret: SECRET,
         node: NodeId(1),
         nodes: vec![record],
         system_shard,

@@ -1,8 +1,8 @@
 //! Resume tokens of reads, as clients have them: where in the key set a read stopped.
 //!
 //! A gateway's own token goes on within one range; this one has it inside, and says which point or range
-//! it is for, what is left of the limit, and at which timestamp. Sealed with the cluster's id, so that a client
-//! that changes a byte has an invalid token and any node takes an unchanged one.
+//! it is for, what is left of the limit, and at which timestamp. Sealed with the cluster's secret, which no client
+//! is told, so that one that changes a byte has an invalid token and any node takes an unchanged one.
 
 use serde::{Deserialize, Serialize};
 use truetime::Timestamp;
@@ -42,18 +42,18 @@ pub(super) fn digest_of(columns: &[String], keys: &KeySet) -> u64 {
 }
 
 /// The sealed form.
-pub(super) fn seal(token: &ReadToken, cluster: &[u8; 16]) -> Vec<u8> {
+pub(super) fn seal(token: &ReadToken, secret: &[u8; 16]) -> Vec<u8> {
     let mut bytes = postcard::to_extend(token, vec![VERSION])
         .expect("a token of plain numbers and byte strings always encodes");
-    let seal = seal_of(&bytes, cluster);
+    let seal = seal_of(&bytes, secret);
     bytes.extend_from_slice(&seal.to_le_bytes());
     bytes
 }
 
 /// Opens a token; `None` when this cluster did not seal it.
-pub(super) fn open(bytes: &[u8], cluster: &[u8; 16]) -> Option<ReadToken> {
+pub(super) fn open(bytes: &[u8], secret: &[u8; 16]) -> Option<ReadToken> {
     let (body, seal) = bytes.split_last_chunk::<SEAL_BYTES>()?;
-    if seal_of(body, cluster) != u64::from_le_bytes(*seal) {
+    if seal_of(body, secret) != u64::from_le_bytes(*seal) {
         return None;
     }
     let (version, token) = body.split_first()?;
@@ -63,8 +63,8 @@ pub(super) fn open(bytes: &[u8], cluster: &[u8; 16]) -> Option<ReadToken> {
     postcard::from_bytes(token).ok()
 }
 
-fn seal_of(bytes: &[u8], cluster: &[u8; 16]) -> u64 {
-    let (low, high) = cluster.split_at(8);
+fn seal_of(bytes: &[u8], secret: &[u8; 16]) -> u64 {
+    let (low, high) = secret.split_at(8);
     let half = |half: &[u8]| half.iter().fold(0, |sum: u64, byte| (sum << 8) | u64::from(*byte));
     let mut digest = Digest::new([half(low), half(high)]);
     digest.bytes(bytes);

@@ -21,7 +21,7 @@ mod tests;
 
 pub use interface::{Durable, Effect, ReplicaCall, ReplicaConfig, ReplicaError};
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,6 +58,8 @@ pub struct Replica {
     installing: Option<PendingInstall>,
     /// A snapshot that the version store has and the log has not heard of.
     unlogged: Option<EntryId>,
+    /// Who was sent a snapshot and has not caught up since, with the last entry in it.
+    catching_up: BTreeMap<ReplicaId, LogIndex>,
     /// Bytes retained in the window, roughly.
     retained_bytes: u64,
     /// Asked to hand leadership over; the target once the lease is released.
@@ -149,6 +151,7 @@ impl Replica {
             leader_effects: Vec::new(),
             installing: None,
             unlogged,
+            catching_up: BTreeMap::new(),
             retained_bytes,
             hand_over: None,
         })
@@ -213,6 +216,12 @@ impl Replica {
             return Err("another snapshot is being installed".to_owned());
         }
         self.raft.step(message).map_err(|error| error.to_string())
+    }
+
+    /// Whether Raft has accepted a snapshot that is still to be installed.
+    #[must_use]
+    pub fn is_installing(&self) -> bool {
+        self.installing.is_some() || self.raft.has_unstable_snapshot()
     }
 
     /// The follower got the snapshot that was sent, or did not.
@@ -375,7 +384,8 @@ impl Replica {
             return out.push(Effect::Send { to, message });
         }
         let current = message.snapshot.as_ref().is_some_and(|m| m.last == self.state.applied());
-        if current {
+        if let Some(meta) = message.snapshot.as_ref().filter(|_| current) {
+            self.catching_up.insert(message.to, meta.last.index);
             out.push(Effect::SendSnapshot { to, message });
         } else {
             // The versions have moved on since; Raft asks again.
@@ -537,10 +547,17 @@ impl Replica {
     /// What the version store has made durable may leave the log, but for what a follower still needs.
     pub fn durable(&mut self, durable: EntryId, out: &mut Vec<Effect>) {
         let mut through = durable.index.0.saturating_sub(self.config.retained_entries);
-        if self.raft.is_leader() && self.retained_bytes <= self.config.retained_bytes_max {
-            let me = self.raft.replica();
-            let others = self.raft.progress().into_iter().filter(|p| p.replica != me);
-            through = others.map(|p| p.matched.0).fold(through, u64::min);
+        let progress = self.raft.progress();
+        let near = self.raft.last().index.0.saturating_sub(self.config.retained_entries);
+        self.catching_up.retain(|replica, _| {
+            let them = progress.iter().find(|p| p.replica == *replica);
+            them.is_some_and(|p| p.recently_active && p.matched.0 < near)
+        });
+        let (bytes, bytes_max) = (self.retained_bytes, self.config.retained_bytes_max);
+        for other in &progress {
+            if let Some(keep) = kept_from(other, &self.catching_up, bytes, bytes_max) {
+                through = through.min(keep.0);
+            }
         }
         let through = LogIndex(through);
         if through < self.raft.first_index() || self.installing.is_some() {
@@ -625,6 +642,27 @@ impl Replica {
             leader.check_invariants(&self.state);
         }
     }
+}
+
+/// What a snapshot and the catching up behind it may have retained, in times of the usual bound. Without
+/// it a follower under load comes out of each snapshot to find what follows cut off, and gets another one.
+const CATCH_UP_FACTOR: u64 = 4;
+
+/// The last entry that may leave the log as far as one follower is concerned; `None` when it is not
+/// waited for.
+fn kept_from(
+    follower: &Progress,
+    catching_up: &BTreeMap<ReplicaId, LogIndex>,
+    bytes: u64,
+    bytes_max: u64,
+) -> Option<LogIndex> {
+    let (keep, bytes_max) = match catching_up.get(&follower.replica) {
+        Some(snapshot) => {
+            ((*snapshot).max(follower.matched), bytes_max.saturating_mul(CATCH_UP_FACTOR))
+        }
+        None => (follower.matched, bytes_max),
+    };
+    (bytes <= bytes_max).then_some(keep)
 }
 
 fn refusal(to: RequestId, refusal: Refusal) -> Effect {

@@ -143,6 +143,10 @@ pub trait VersionStore {
         piece: SnapshotPiece,
     ) -> Result<bool, VersionStoreError>;
 
+    /// Whether what was received may be installed over `span`: it is complete, and has no key of another
+    /// shard. To be asked before anybody relies on it.
+    fn check_received(&self, shard: ShardId, span: &KeySpan) -> Result<(), VersionStoreError>;
+
     /// Replaces the shard's versions and state by the complete received snapshot and makes it durable. A
     /// crash in the middle leaves either the old shard or the finished new one at the next opening.
     fn install(

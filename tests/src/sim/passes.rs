@@ -191,14 +191,24 @@ impl Cluster<'_> {
             Effect::ReceiveBegin { shard } => {
                 store.receive_begin(shard).expect("memory does not fail");
             }
-            Effect::ReceivePiece { shard, piece } => match store.receive_piece(shard, piece) {
-                Ok(true) => process.inbox.push(Input::SnapshotComplete { shard }),
-                Ok(false) => {}
-                Err(VersionStoreError::BadSnapshot { .. }) => {
-                    process.inbox.push(Input::SnapshotBroken { shard });
+            Effect::ReceivePiece { shard, span, receipt, piece } => {
+                let received = store.receive_piece(shard, piece).and_then(|complete| {
+                    if complete {
+                        store.check_received(shard, &span)?;
+                    }
+                    Ok(complete)
+                });
+                match received {
+                    Ok(true) => process.inbox.push(Input::SnapshotComplete { shard, receipt }),
+                    Ok(false) => {}
+                    Err(VersionStoreError::BadSnapshot { .. }) => {
+                        process.inbox.push(Input::SnapshotBroken { shard, receipt });
+                    }
+                    Err(error) => panic!("memory does not fail: {error}"),
                 }
-                Err(error) => panic!("memory does not fail: {error}"),
-            },
+            }
+            // All pieces left at once.
+            Effect::StopSnapshot { .. } => {}
             Effect::Install { shard, span, last } => {
                 store.install(shard, &span, last).expect("a complete snapshot can be installed");
                 let state = store.state(shard).expect("memory does not fail");

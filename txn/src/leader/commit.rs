@@ -431,7 +431,9 @@ impl Leader {
     }
 }
 
-fn contradiction() -> Refusal {
+/// The refusal of a commit whose id came with other writes before.
+#[must_use]
+pub fn contradiction() -> Refusal {
     Refusal::Invalid { reason: "this id was committed with other writes".to_owned() }
 }
 

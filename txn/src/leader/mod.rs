@@ -28,6 +28,8 @@ mod telling;
 mod tests;
 mod timestamps;
 
+pub use commit::contradiction;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use super::load::{all_seen, scan, whole_table};
 use super::recording::{Currency, Seen, What};
 use super::shared::Shared;
 use crate::bank::accounts::Accounts;
-use crate::bank::audits::{Audit, Audits};
+use crate::bank::audits::{Audit, AuditFailure, Audits};
 use client::{Bound, Client, ClientError, Row};
 use proto::NodeId;
 use std::sync::Arc;
@@ -22,6 +22,13 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Audits in the past stay so far behind the load, since clocks differ.
 const LOAD_MARGIN: Duration = Duration::from_millis(100);
+
+/// Whether an audit was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    Yes,
+    No,
+}
 
 /// Audits one after the other.
 pub(super) struct Auditor {
@@ -66,12 +73,17 @@ impl Auditor {
         Ok(self)
     }
 
-    /// Audits once, as of now, after everything else is over.
+    /// Audits once, as of now, after everything else is over. By now all nodes had time to come back: that there
+    /// is no answer is a finding.
     pub(super) async fn last(&mut self) -> Result<(), BankError> {
-        self.try_audit(Audit::Strong).await
+        if self.try_audit(Audit::Strong).await? == Made::No {
+            let failure = AuditFailure::NotMade { audit: Audit::Strong, tries: TRIES_MAX };
+            self.shared.state().failed_audits.push(failure);
+        }
+        Ok(())
     }
 
-    async fn try_audit(&mut self, audit: Audit) -> Result<(), BankError> {
+    async fn try_audit(&mut self, audit: Audit) -> Result<Made, BankError> {
         for _ in 0..TRIES_MAX {
             let invoked = self.shared.now();
             match self.read(audit).await {
@@ -84,13 +96,13 @@ impl Auditor {
                     };
                     let what = What::Audit { at, currency, rows };
                     self.shared.record(self.process, invoked, what);
-                    return Ok(());
+                    return Ok(Made::Yes);
                 }
                 Err(error) => self.shared.failed(&error),
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Ok(())
+        Ok(Made::No)
     }
 
     fn judge(&self, audit: Audit, rows: &[Seen]) {

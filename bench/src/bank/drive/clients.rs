@@ -146,6 +146,7 @@ pub(super) fn reason(error: &ClientError) -> String {
         | ClientError::Refused(_)
         | ClientError::OutcomeUnknown { .. }
         | ClientError::TransactionEnded
+        | ClientError::LimitExceeded { .. }
         | ClientError::KeyColumnMissing { .. }
         | ClientError::WrongType(_)
         | ClientError::Protocol { .. } => "client error",

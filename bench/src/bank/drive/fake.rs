@@ -19,6 +19,8 @@ pub(super) enum Flaw {
     LosesWrites,
     /// Says now and then that an outcome is unknown, and tells it only when it is asked the second time.
     ForgetsOutcomes,
+    /// Reads nothing without locks any more after a while: a shard that does not come back.
+    LosesAShard,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,16 @@ impl Fake {
     fn answer(&self, request: Request) -> Option<Response> {
         let mut state = self.state.lock().unwrap();
         Some(match request {
-            Request::Read(read) => state.read(&read),
+            Request::Read(read) => {
+                let locked = matches!(
+                    read.transaction.as_ref().and_then(|t| t.selector.as_ref()),
+                    Some(transaction_selector::Selector::Begin(_))
+                );
+                if self.flaw == Flaw::LosesAShard && state.commits > 500 && !locked {
+                    return Some(refuse(ErrorKind::Unavailable));
+                }
+                state.read(&read)
+            }
             Request::Commit(commit) => state.commit(&commit, self.flaw),
             Request::Rollback(rollback) => {
                 state.unlock(rollback.transaction.unwrap().sequence);

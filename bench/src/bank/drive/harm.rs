@@ -56,8 +56,9 @@ pub(super) async fn hurt<C: Cluster>(
         tracing::info!(node = %victim, ?fault, led = led.len(), "hurting a node");
         let at = match fault {
             Fault::Kill => {
-                cluster.kill(victim).await?;
+                // Before the process is reaped: what recovers meanwhile has recovered from the kill.
                 let at = shared.now();
+                cluster.kill(victim).await?;
                 sleep(AWAY).await;
                 at
             }

@@ -74,6 +74,14 @@ async fn run_on_a_right_database_is_strictly_serializable() {
     assert!(report.checked_transactions > report.transfers + report.audits);
 }
 
+#[tokio::test(start_paused = true)]
+async fn run_whose_last_audit_is_never_answered_is_not_good() {
+    let report = report(Flaw::LosesAShard, &BankOptions { read_only: 0.0, ..options() }).await;
+    assert_eq!(report.verdict, "failed audit");
+    assert!(report.anomalies[0].contains("no answer"), "{report}");
+    assert!(!report.is_good());
+}
+
 fn share(part: u64, of: u64) -> f64 {
     f64::from(u32::try_from(part).unwrap()) / f64::from(u32::try_from(of).unwrap())
 }

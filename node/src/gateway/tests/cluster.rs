@@ -4,7 +4,7 @@ use proto::{Epoch, GrantPair, Key, KeySpan, NodeId, ReplicaId, ShardId, TxnId, V
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use truetime::{Now, Timestamp};
-use txn::message::{AbortReason, Outcome, ReadLimit, Refusal, Reply, Request, Row, Write};
+use txn::message::{AbortReason, Outcome, ReadLimit, Reply, Request, Row, Write};
 use txn::transaction::{CallError, Obstacle};
 
 use crate::routing::{ShardDescriptor, ShardMap};
@@ -118,11 +118,10 @@ impl Cluster {
                 let id = attempt.id;
                 if let Some((outcome, recorded)) = self.records.get(&id) {
                     let known = matches!(outcome, Outcome::Aborted { .. }) || recorded == digest;
-                    let reason = "other writes".to_owned();
                     return if known {
                         Reply::Outcome(outcome.clone())
                     } else {
-                        Reply::Refused(Refusal::Invalid { reason })
+                        Reply::Refused(txn::leader::contradiction())
                     };
                 }
                 let outcome = match self.grant(shard.id, attempt) {

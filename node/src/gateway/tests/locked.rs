@@ -332,6 +332,21 @@ fn single_use_update_repeated_after_the_row_changed_again_is_the_same_commit() {
 }
 
 #[test]
+fn single_use_id_repeated_with_other_writes_is_refused_like_a_shard_does() {
+    let mut rig = Rig::bank();
+    let mutations = vec![update(&[(1, 4)])];
+    let target = resolve(&mut rig, &mutations);
+    let first = Request::Commit { target: target.clone(), mutations };
+    let others = Request::Commit { target, mutations: vec![update(&[(1, 5)])] };
+    let committed = rig.ask(first.clone()).unwrap();
+    let refused = rig.ask(others.clone()).unwrap_err();
+    assert!(matches!(refused, Error::Invalid { reason: InvalidRequest::ByShard(_) }), "{refused}");
+    assert_eq!(rig.ask(first), Ok(committed), "the first is known still");
+    at_another_gateway(&mut rig);
+    assert_eq!(rig.ask(others), Err(refused), "the shard says the same");
+}
+
+#[test]
 fn single_use_commit_with_another_coordinator_is_only_looked_up() {
     let mut rig = Rig::bank();
     let target = resolve(&mut rig, &[update(&[(1, 4)])]);

@@ -60,6 +60,12 @@ impl RaftGroup {
         convert::id(log.last_term(), log.last_index())
     }
 
+    /// Whether a snapshot was accepted that is not yet persisted.
+    #[must_use]
+    pub fn has_unstable_snapshot(&self) -> bool {
+        self.node.raft.raft_log.unstable_snapshot().is_some()
+    }
+
     /// The last entry known to be committed.
     #[must_use]
     pub fn commit_index(&self) -> LogIndex {

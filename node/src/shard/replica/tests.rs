@@ -129,3 +129,27 @@ fn promise_of_another_term_or_of_nobodys_leader_does_not_count() {
     alone.replica.take_promise(NODE, term, index, promise);
     assert_eq!(alone.replica.promise(), promise);
 }
+
+#[test]
+fn follower_that_was_sent_a_snapshot_has_the_log_kept_behind_it_beyond_the_usual_bound() {
+    let follower = |matched| Progress {
+        replica: ReplicaId(2),
+        matched: LogIndex(matched),
+        needs_snapshot: false,
+        recently_active: true,
+    };
+    let (none, sent) = (BTreeMap::new(), BTreeMap::from([(ReplicaId(2), LogIndex(70))]));
+    let cases = [
+        (3, &none, 100, Some(3)),
+        (3, &none, 101, None),
+        // The snapshot is on its way.
+        (3, &sent, 101, Some(70)),
+        // It has arrived, and what follows is on its way.
+        (90, &sent, 400, Some(90)),
+        (90, &sent, 401, None),
+    ];
+    for (matched, catching_up, bytes, kept) in cases {
+        let found = kept_from(&follower(matched), catching_up, bytes, 100);
+        assert_eq!(found, kept.map(LogIndex), "{matched} {bytes} {catching_up:?}");
+    }
+}

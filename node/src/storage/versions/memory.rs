@@ -265,6 +265,13 @@ impl VersionStore for MemoryStore {
         Ok(is_complete)
     }
 
+    fn check_received(&self, shard: ShardId, span: &KeySpan) -> Result<(), VersionStoreError> {
+        match self.receiving.get(&shard) {
+            Some(received) => received.check.admits(span),
+            None => Err(bad_snapshot(shard, "none was received")),
+        }
+    }
+
     fn install(
         &mut self,
         shard: ShardId,

@@ -35,6 +35,8 @@ fn assert_refused<S: Subject>(pieces: Vec<SnapshotPiece>, why: &str) {
     let before = contents(subject.store(), LEFT);
     let error = receive(subject.store(), pieces).unwrap_err();
     assert!(matches!(error, VersionStoreError::BadSnapshot { .. }), "{why}: {error}");
+    let error = subject.store().check_received(LEFT, &span_of(LEFT)).unwrap_err();
+    assert!(matches!(error, VersionStoreError::BadSnapshot { .. }), "{why}: {error}");
     let error = subject.store().install(LEFT, &span_of(LEFT), entry(9)).unwrap_err();
     assert!(matches!(error, VersionStoreError::BadSnapshot { .. }), "{why}: {error}");
     assert_eq!(contents(subject.store(), LEFT), before, "{why}");

@@ -215,6 +215,13 @@ impl VersionStore for FjallStore {
         taken
     }
 
+    fn check_received(&self, shard: ShardId, span: &KeySpan) -> Result<(), VersionStoreError> {
+        match self.receiving.get(&shard) {
+            Some(received) => received.admits(span),
+            None => Err(bad_snapshot(shard, "none was received")),
+        }
+    }
+
     fn install(
         &mut self,
         shard: ShardId,

@@ -15,7 +15,7 @@ use truetime::{Clock, ClockSource, SystemClock, Timestamp};
 use super::core_loop::{Collector, CoreFailure, CoreHandle, CoreLoop};
 use super::data_dir::{DataDir, DataDirError, Member};
 use super::link::{LinkEvents, Links};
-use super::log_thread::{self, LogStats};
+use super::log_thread::{self, LogEvents, LogStats};
 use super::store::SharedStore;
 use crate::core::{Core, CoreConfig, Input, PeerMessage, core_of};
 use crate::gateway::GatewaySettings;
@@ -255,8 +255,13 @@ impl Node {
             log_thread::start(
                 log,
                 log_stats.clone(),
-                move |core, token| cores[usize::from(core)].send(Input::Synced { token }),
-                move |error| node.fail(format!("log: {error}")),
+                LogEvents {
+                    durable: move |core, token| {
+                        cores[usize::from(core)].send(Input::Synced { token });
+                    },
+                    starving: || {},
+                    fatal: move |error: &LogError| node.fail(format!("log: {error}")),
+                },
             )
             .map_err(|source| NodeError::Io {
                 action: "starting the log's thread".into(),

@@ -16,6 +16,8 @@
 //! changes of membership (they come with replica replacement).
 
 mod interface;
+#[cfg(test)]
+mod tests;
 
 pub use interface::{Durable, Effect, ReplicaCall, ReplicaConfig, ReplicaError};
 
@@ -26,7 +28,7 @@ use bytes::Bytes;
 use proto::{EntryId, LogIndex, NodeId, ReplicaId, ShardId, Term};
 use truetime::{Mono, Now, Timestamp};
 use txn::command::{Entry, UnknownEntry};
-use txn::leader::{Leader, Unanswered};
+use txn::leader::{DiskRoom, Leader, Unanswered};
 use txn::message::{Refusal, Reply, Request, RequestId};
 use txn::state::{Applied, Changes, ShardState, StatePut};
 
@@ -56,8 +58,8 @@ pub struct Replica {
     installing: Option<PendingInstall>,
     /// A snapshot that the version store has and the log has not heard of.
     unlogged: Option<EntryId>,
-    /// Bytes retained in the window, roughly.
-    retained_bytes: u64,
+    /// Of the node; for leaders.
+    disk: DiskRoom,
     /// Asked to hand leadership over; the target once the lease is released.
     hand_over: Option<HandOver>,
     /// The last time a reader asked for the past here.
@@ -82,6 +84,9 @@ struct HandOver {
 
 /// Shards that were asked for the past within this time have their promises published.
 const STALE_INTEREST: Duration = Duration::from_secs(60);
+/// So many entries behind what is durably applied are kept however large they are, for a follower that is
+/// only as far behind as the network makes it.
+const RETAINED_ENTRIES_MIN: u64 = 8;
 /// How long Raft may take to hand over before the old leader goes on.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -127,7 +132,6 @@ impl Replica {
         };
         let state = ShardState::load(descriptor.span.clone(), applied, &state)
             .map_err(|source| ReplicaError::State { shard, source })?;
-        let retained_bytes = entries.iter().map(|entry| entry.data.len() as u64).sum();
         let raft = RaftGroup::open(
             &raft_config,
             seed,
@@ -151,7 +155,7 @@ impl Replica {
             leader_effects: Vec::new(),
             installing: None,
             unlogged,
-            retained_bytes,
+            disk: DiskRoom::Enough,
             hand_over: None,
             stale_asked: None,
         })
@@ -279,7 +283,6 @@ impl Replica {
         let Some(install) = self.installing.take() else { return Ok(()) };
         self.state = ShardState::load(self.descriptor.span.clone(), install.meta.last, state)
             .map_err(|source| ReplicaError::State { shard, source })?;
-        self.retained_bytes = 0;
         // The store comes first: a log that begins behind it without it would be a hole.
         out.push(Effect::Log(LogRecord::Truncated { shard, through: install.meta.last }));
         self.log(install.entries, install.hard_state, out);
@@ -363,7 +366,6 @@ impl Replica {
     fn log(&mut self, entries: Vec<LogEntry>, state: Option<HardState>, out: &mut Vec<Effect>) {
         let shard = self.descriptor.id;
         if !entries.is_empty() {
-            self.retained_bytes += entries.iter().map(|e| e.data.len() as u64).sum::<u64>();
             out.push(Effect::Log(LogRecord::Entries { shard, entries }));
         }
         if let Some(state) = state {
@@ -399,7 +401,9 @@ impl Replica {
             self.hand_over = None;
         }
         if leads {
-            self.leader = Some(Leader::new(self.config.txn, self.node, standing.term, now));
+            let leader =
+                self.leader.insert(Leader::new(self.config.txn, self.node, standing.term, now));
+            leader.set_disk_room(self.disk);
             self.follower.fail(out);
         }
         out.push(Effect::Standing(standing));
@@ -529,28 +533,34 @@ impl Replica {
         }
     }
 
-    /// What the version store has made durable may leave the log, but for what a follower still needs.
+    /// Whether the node's disk has room for new work.
+    pub fn set_disk_room(&mut self, room: DiskRoom) {
+        self.disk = room;
+        if let Some(leader) = &mut self.leader {
+            leader.set_disk_room(room);
+        }
+    }
+
+    /// What the version store has made durable may leave the log, but for what a follower still needs. The
+    /// window is memory and disk, so what is kept for others is bounded in bytes; who is behind that gets
+    /// a snapshot.
     pub fn durable(&mut self, durable: EntryId, out: &mut Vec<Effect>) {
-        let mut through = durable.index.0.saturating_sub(self.config.retained_entries);
-        if self.raft.is_leader() && self.retained_bytes <= self.config.retained_bytes_max {
+        let behind = |kept: u64| durable.index.0.saturating_sub(kept);
+        let mut wanted = behind(self.config.retained_entries);
+        if self.raft.is_leader() {
             let me = self.raft.replica();
             let others = self.raft.progress().into_iter().filter(|p| p.replica != me);
-            through = others.map(|p| p.matched.0).fold(through, u64::min);
+            wanted = others.map(|p| p.matched.0).fold(wanted, u64::min);
         }
-        let through = LogIndex(through);
+        let fitting = self.raft.last_beyond(self.config.retained_bytes_max).0;
+        let kept_always = self.config.retained_entries.min(RETAINED_ENTRIES_MIN);
+        let through = LogIndex(wanted.max(fitting.min(behind(kept_always))));
         if through < self.raft.first_index() || self.installing.is_some() {
             return;
         }
         let Some(term) = self.raft.term_of(through) else { return };
         let through = EntryId { term, index: through };
-        let (kept, all) = (self.raft.last().index.0 - through.index.0, self.retained_bytes);
         self.raft.truncate_through(through);
-        self.retained_bytes = if kept == 0 {
-            0
-        } else {
-            let left = self.raft.entries_from(through.index.next());
-            left.iter().map(|entry| entry.data.len() as u64).sum::<u64>().min(all)
-        };
         out.push(Effect::Log(LogRecord::Truncated { shard: self.descriptor.id, through }));
     }
 

@@ -318,6 +318,13 @@ impl Disk for SimDisk {
         failed.map_or(Ok(()), Err)
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        let state = self.lock();
+        state.alive()?;
+        let room = |capacity: u64| capacity.saturating_sub(state.used());
+        Ok(state.capacity.map_or(u64::MAX, room))
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         let mut state = self.lock();
         if let Some(error) = state.change(Change::Other)? {

@@ -380,9 +380,15 @@ pub enum Refusal {
         /// Which limit.
         what: String,
     },
-    /// The disk is nearly full: only outcomes and clean-up are taken.
-    #[error("the leader's disk is full")]
-    DiskFull,
+    /// The disk of the shard's leader is nearly full: only reads, outcomes and clean-up are taken (T52).
+    #[error(
+        "the disk of node {node}, which leads the shard, is nearly full: free or add space there; it \
+         then takes writes again by itself"
+    )]
+    DiskFull {
+        /// Whose disk.
+        node: NodeId,
+    },
     /// The request is malformed or contradicts an earlier one; sending it again is of no use.
     #[error("refused: {reason}")]
     Invalid {

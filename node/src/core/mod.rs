@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use proto::{EntryId, GrantPair, KeySpan, NodeId, ShardId};
 use truetime::{Mono, Now, Timestamp};
+use txn::leader::DiskRoom;
 use txn::message::{ReadLimit, Reply, Request, RequestId};
 use txn::transaction::CallError;
 
@@ -121,6 +122,8 @@ pub enum Input {
     Reachable(NodeId),
     /// This node has a replica of the shard: create it if it is not here.
     Create(ShardDescriptor),
+    /// What the host has found of the node's disk, when that changes.
+    DiskRoom(DiskRoom),
     /// The node is about to stop: every leader here hands over.
     HandOver,
 }
@@ -277,6 +280,7 @@ pub struct Core {
     replica_deadlines: BTreeMap<ShardId, Mono>,
     next_publish: Mono,
     handing_over: bool,
+    disk: DiskRoom,
     out: Vec<Effect>,
 }
 
@@ -324,6 +328,7 @@ impl Core {
             replica_deadlines: BTreeMap::new(),
             next_publish: now.mono,
             handing_over: false,
+            disk: DiskRoom::Enough,
             out: Vec::new(),
         };
         for (descriptor, durable) in replicas {
@@ -349,6 +354,7 @@ impl Core {
             Input::Unreachable(node) => self.unreachable(now, node),
             Input::Reachable(node) => self.reachable(node),
             Input::Create(descriptor) => self.create(now, descriptor)?,
+            Input::DiskRoom(room) => self.set_disk_room(room),
             Input::HandOver => self.hand_over(now),
         }
         Ok(())

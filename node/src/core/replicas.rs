@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proto::{EntryId, NodeId, ShardId};
 use truetime::{Mono, Now};
+use txn::leader::DiskRoom;
 use txn::message::{Refusal, Reply, Request, RequestId};
 
 use super::{Core, Durability, Effect, Note, PeerMessage, PublishedPromise, REPLICA_OWNER};
@@ -24,7 +25,8 @@ impl Core {
         let shard = descriptor.id;
         let seed = self.config.seed ^ shard.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let config = self.config.replica;
-        let replica = Replica::open(descriptor, self.config.node, config, seed, durable, now)?;
+        let mut replica = Replica::open(descriptor, self.config.node, config, seed, durable, now)?;
+        replica.set_disk_room(self.disk);
         self.replica_deadlines.insert(shard, replica.next_deadline(now));
         self.replicas.insert(shard, replica);
         self.dirty.insert(shard);
@@ -166,6 +168,11 @@ impl Core {
             });
             assert!(truncated.is_ok(), "truncating reads nothing from disk");
         }
+    }
+
+    pub(super) fn set_disk_room(&mut self, room: DiskRoom) {
+        self.disk = room;
+        self.replicas.values_mut().for_each(|replica| replica.set_disk_room(room));
     }
 
     pub(super) fn unreachable(&mut self, now: &Now, node: NodeId) {

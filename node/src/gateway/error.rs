@@ -260,7 +260,7 @@ impl From<Refusal> for Error {
             Refusal::BelowThreshold { threshold } => Error::BelowThreshold { threshold },
             Refusal::ClockUnsure { reason } => Error::ClockUnsure { reason },
             Refusal::Overloaded { what } => Error::Overloaded { what },
-            Refusal::DiskFull => Error::Overloaded { what: refusal.to_string() },
+            Refusal::DiskFull { .. } => Error::Overloaded { what: refusal.to_string() },
             Refusal::Invalid { reason } => {
                 Error::Invalid { reason: InvalidRequest::ByShard(reason) }
             }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/LOCK        held by the running process
+//! DIR/ballast     reserved space, given back when the disk is all but full
 //! DIR/node.json   identity: written anew, synced and renamed at every change
 //! DIR/log/        the log; DIR/versions/  the version store
 //! ```
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use proto::NodeId;
 use serde::{Deserialize, Serialize};
 
+use super::disk_space::Ballast;
 use crate::shard::descriptor::ShardDescriptor;
 use crate::system::NodeRecord;
 
@@ -116,6 +118,8 @@ impl DataDir {
             }
             Err(TryLockError::Error(source)) => return Err(io("locking LOCK")(source)),
         }
+        // What follows writes, and a full disk is no reason not to start (T52).
+        Ballast::of(path).release_if_needed().map_err(io("releasing the ballast"))?;
         let file = path.join("node.json");
         let mut identity = match std::fs::read(&file) {
             Ok(bytes) => read_identity(&file, &bytes)?,

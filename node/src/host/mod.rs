@@ -16,6 +16,7 @@
 mod answers;
 mod core_loop;
 pub mod data_dir;
+pub mod disk_space;
 mod inbox;
 mod link;
 pub mod log_thread;

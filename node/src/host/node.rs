@@ -14,8 +14,9 @@ use truetime::{Clock, ClockSource, SystemClock, Timestamp};
 
 use super::core_loop::{Collector, CoreFailure, CoreHandle, CoreLoop, Sending};
 use super::data_dir::{DataDir, DataDirError, Member};
+use super::disk_space::{self, Ballast, DiskStats};
 use super::link::{LinkEvents, Links};
-use super::log_thread::{self, LogFailure, LogStats};
+use super::log_thread::{self, LogEvents, LogFailure, LogStats};
 use super::store::SharedStore;
 use crate::core::{Core, CoreConfig, Input, PeerMessage, core_of};
 use crate::gateway::GatewaySettings;
@@ -143,6 +144,8 @@ pub struct Running {
     pub links: Arc<Links>,
     /// How the log does.
     pub log_stats: Arc<LogStats>,
+    /// How the disk is.
+    pub disk_stats: Arc<DiskStats>,
     options: NodeOptions,
     /// What runs beside the cores, ended with them.
     tasks: Vec<tokio::task::AbortHandle>,
@@ -257,11 +260,21 @@ impl Node {
         let log_stats = Arc::<LogStats>::default();
         let log = {
             let (cores, node) = (cores.clone(), self.clone());
+            let ballast = Ballast::of(&self.options.data_dir);
             log_thread::start(
                 log,
                 log_stats.clone(),
-                move |core, token| cores[usize::from(core)].send(Input::Synced { token }),
-                move |error| node.fail(error),
+                LogEvents {
+                    durable: move |core, token| {
+                        cores[usize::from(core)].send(Input::Synced { token });
+                    },
+                    starving: move || match ballast.release() {
+                        Ok(true) => tracing::warn!("the ballast is given to the log"),
+                        Ok(false) => {}
+                        Err(error) => tracing::warn!(%error, "the ballast cannot be released"),
+                    },
+                    fatal: move |error: LogFailure| node.fail(error),
+                },
             )
             .map_err(|source| NodeError::Io {
                 action: "starting the log's thread".into(),
@@ -304,9 +317,26 @@ impl Node {
         }
         let persisting = persist_often(self.clone(), store, cores.clone());
         tasks.push(tokio::spawn(persisting).abort_handle());
+        let disk_stats = Arc::<DiskStats>::default();
+        let watching = {
+            let cores = cores.clone();
+            let tell = move |room| cores.iter().for_each(|core| core.send(Input::DiskRoom(room)));
+            let data_dir = self.options.data_dir.clone();
+            disk_space::watch(data_dir, log_stats.clone(), disk_stats.clone(), tell)
+        };
+        tasks.push(tokio::spawn(watching).abort_handle());
         let options = self.options.clone();
-        let running =
-            Running { member, starts, directory, cores, links, log_stats, options, tasks };
+        let running = Running {
+            member,
+            starts,
+            directory,
+            cores,
+            links,
+            log_stats,
+            disk_stats,
+            options,
+            tasks,
+        };
         let running = Arc::new(running);
         self.running.send_replace(Some(running.clone()));
         Ok(running)

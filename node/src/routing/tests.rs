@@ -312,8 +312,8 @@ fn other_refusals_are_the_callers() {
     let mut rig = Rig::new();
     rig.call(CALL, Route::Leader);
     let (_, id) = rig.sent();
-    rig.reply(id, Reply::Refused(Refusal::DiskFull));
-    assert_eq!(rig.completed(), Ok(Reply::Refused(Refusal::DiskFull)));
+    rig.reply(id, Reply::Refused(Refusal::DiskFull { node: NodeId(1) }));
+    assert_eq!(rig.completed(), Ok(Reply::Refused(Refusal::DiskFull { node: NodeId(1) })));
 }
 
 #[test]

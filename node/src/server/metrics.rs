@@ -37,6 +37,7 @@ pub(super) fn text(running: &Running, cores: &[CoreStatus]) -> Result<String, fm
     let mut registry = Registry::with_prefix("spandrel");
     of_cores(&mut registry, running, cores);
     of_log(&mut registry, running);
+    of_disk(&mut registry, running);
     of_links(&mut registry, running);
     of_shards(&mut registry, cores);
     of_clock(&mut registry, cores);
@@ -82,6 +83,18 @@ fn of_log(registry: &mut Registry, running: &Running) {
     let nanos = std::time::Duration::from_nanos(stats.nanos.load(Ordering::Relaxed));
     let seconds = ConstCounter::new(nanos.as_secs_f64());
     registry.register_with_unit("log_sync", "Time spent in them", Unit::Seconds, seconds);
+}
+
+fn of_disk(registry: &mut Registry, running: &Running) {
+    let free = signed(running.disk_stats.free_bytes.load(Ordering::Relaxed));
+    let help = "What the data directory's file system has left";
+    registry.register_with_unit("disk_free", help, Unit::Bytes, ConstGauge::new(free));
+    let short = running.disk_stats.short.load(Ordering::Relaxed);
+    let help = "Whether shards led here refuse writes because the disk is nearly full";
+    registry.register("disk_short", help, ConstGauge::new(i64::from(short)));
+    let waits = running.log_stats.waits_for_space.load(Ordering::Relaxed);
+    let help = "Whether the log waits for space on the disk";
+    registry.register("log_waits_for_space", help, ConstGauge::new(i64::from(waits)));
 }
 
 fn of_links(registry: &mut Registry, running: &Running) {

@@ -357,6 +357,12 @@ impl RaftGroup {
         changed.map(|_| self.membership().clone())
     }
 
+    /// The last entry of the log that is not among the newest of at most `bytes_max` bytes together.
+    #[must_use]
+    pub fn last_beyond(&self, bytes_max: u64) -> LogIndex {
+        self.node.store().last_beyond(bytes_max)
+    }
+
     /// Drops the log up to and including this entry. Nothing at or below it may be needed for
     /// recovery any more (T44). Does nothing when it is gone already.
     ///

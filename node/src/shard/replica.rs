@@ -28,7 +28,7 @@ use bytes::Bytes;
 use proto::{EntryId, LogIndex, NodeId, ReplicaId, ShardId, Term};
 use truetime::{Mono, Now, Timestamp};
 use txn::command::{Entry, UnknownEntry};
-use txn::leader::{Leader, Unanswered};
+use txn::leader::{DiskRoom, Leader, Unanswered};
 use txn::message::{Refusal, Reply, Request, RequestId};
 use txn::state::{Applied, Changes, ShardState, StatePut};
 
@@ -60,8 +60,8 @@ pub struct Replica {
     unlogged: Option<EntryId>,
     /// Who was sent a snapshot and has not caught up since, with the last entry in it.
     catching_up: BTreeMap<ReplicaId, LogIndex>,
-    /// Bytes retained in the window, roughly.
-    retained_bytes: u64,
+    /// Of the node; for leaders.
+    disk: DiskRoom,
     /// Asked to hand leadership over; the target once the lease is released.
     hand_over: Option<HandOver>,
 }
@@ -82,6 +82,9 @@ struct HandOver {
     deadline: Mono,
 }
 
+/// So many entries behind what is durably applied are kept however large they are, for a follower that is
+/// only as far behind as the network makes it.
+const RETAINED_ENTRIES_MIN: u64 = 8;
 /// How long Raft may take to hand over before the old leader goes on.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -127,7 +130,6 @@ impl Replica {
         };
         let state = ShardState::load(descriptor.span.clone(), applied, &state)
             .map_err(|source| ReplicaError::State { shard, source })?;
-        let retained_bytes = entries.iter().map(|entry| entry.data.len() as u64).sum();
         let raft = RaftGroup::open(
             &raft_config,
             seed,
@@ -152,7 +154,7 @@ impl Replica {
             installing: None,
             unlogged,
             catching_up: BTreeMap::new(),
-            retained_bytes,
+            disk: DiskRoom::Enough,
             hand_over: None,
         })
     }
@@ -280,7 +282,6 @@ impl Replica {
         let Some(install) = self.installing.take() else { return Ok(()) };
         self.state = ShardState::load(self.descriptor.span.clone(), install.meta.last, state)
             .map_err(|source| ReplicaError::State { shard, source })?;
-        self.retained_bytes = 0;
         // The store comes first: a log that begins behind it without it would be a hole.
         out.push(Effect::Log(LogRecord::Truncated { shard, through: install.meta.last }));
         self.log(install.entries, install.hard_state, out);
@@ -370,7 +371,6 @@ impl Replica {
     fn log(&mut self, entries: Vec<LogEntry>, state: Option<HardState>, out: &mut Vec<Effect>) {
         let shard = self.descriptor.id;
         if !entries.is_empty() {
-            self.retained_bytes += entries.iter().map(|e| e.data.len() as u64).sum::<u64>();
             out.push(Effect::Log(LogRecord::Entries { shard, entries }));
         }
         if let Some(state) = state {
@@ -407,7 +407,9 @@ impl Replica {
             self.hand_over = None;
         }
         if leads {
-            self.leader = Some(Leader::new(self.config.txn, self.node, standing.term, now));
+            let leader =
+                self.leader.insert(Leader::new(self.config.txn, self.node, standing.term, now));
+            leader.set_disk_room(self.disk);
             self.follower.fail(out);
         }
         out.push(Effect::Standing(standing));
@@ -544,35 +546,45 @@ impl Replica {
         }
     }
 
-    /// What the version store has made durable may leave the log, but for what a follower still needs.
-    pub fn durable(&mut self, durable: EntryId, out: &mut Vec<Effect>) {
-        let mut through = durable.index.0.saturating_sub(self.config.retained_entries);
-        let progress = self.raft.progress();
-        let near = self.raft.last().index.0.saturating_sub(self.config.retained_entries);
-        self.catching_up.retain(|replica, _| {
-            let them = progress.iter().find(|p| p.replica == *replica);
-            them.is_some_and(|p| p.recently_active && p.matched.0 < near)
-        });
-        let (bytes, bytes_max) = (self.retained_bytes, self.config.retained_bytes_max);
-        for other in &progress {
-            if let Some(keep) = kept_from(other, &self.catching_up, bytes, bytes_max) {
-                through = through.min(keep.0);
-            }
+    /// Whether the node's disk has room for new work.
+    pub fn set_disk_room(&mut self, room: DiskRoom) {
+        self.disk = room;
+        if let Some(leader) = &mut self.leader {
+            leader.set_disk_room(room);
         }
-        let through = LogIndex(through);
+    }
+
+    /// What the version store has made durable may leave the log, but for what a follower still needs. The
+    /// window is memory and disk, so what is kept for others is bounded in bytes; who is behind that gets
+    /// a snapshot.
+    pub fn durable(&mut self, durable: EntryId, out: &mut Vec<Effect>) {
+        let behind = |kept: u64| durable.index.0.saturating_sub(kept);
+        let mut wanted = behind(self.config.retained_entries);
+        let mut bytes_max = self.config.retained_bytes_max;
+        if self.raft.is_leader() {
+            let me = self.raft.replica();
+            let mut others = self.raft.progress();
+            others.retain(|p| p.replica != me);
+            let near = self.raft.last().index.0.saturating_sub(self.config.retained_entries);
+            self.catching_up.retain(|replica, _| {
+                let them = others.iter().find(|p| p.replica == *replica);
+                them.is_some_and(|p| p.recently_active && p.matched.0 < near)
+            });
+            if !self.catching_up.is_empty() {
+                bytes_max = bytes_max.saturating_mul(CATCH_UP_FACTOR);
+            }
+            let lowest = others.iter().map(|p| kept_from(p, &self.catching_up).0).min();
+            wanted = lowest.map_or(wanted, |lowest| wanted.min(lowest));
+        }
+        let fitting = self.raft.last_beyond(bytes_max).0;
+        let kept_always = self.config.retained_entries.min(RETAINED_ENTRIES_MIN);
+        let through = LogIndex(wanted.max(fitting.min(behind(kept_always))));
         if through < self.raft.first_index() || self.installing.is_some() {
             return;
         }
         let Some(term) = self.raft.term_of(through) else { return };
         let through = EntryId { term, index: through };
-        let (kept, all) = (self.raft.last().index.0 - through.index.0, self.retained_bytes);
         self.raft.truncate_through(through);
-        self.retained_bytes = if kept == 0 {
-            0
-        } else {
-            let left = self.raft.entries_from(through.index.next());
-            left.iter().map(|entry| entry.data.len() as u64).sum::<u64>().min(all)
-        };
         out.push(Effect::Log(LogRecord::Truncated { shard: self.descriptor.id, through }));
     }
 
@@ -648,21 +660,9 @@ impl Replica {
 /// it a follower under load comes out of each snapshot to find what follows cut off, and gets another one.
 const CATCH_UP_FACTOR: u64 = 4;
 
-/// The last entry that may leave the log as far as one follower is concerned; `None` when it is not
-/// waited for.
-fn kept_from(
-    follower: &Progress,
-    catching_up: &BTreeMap<ReplicaId, LogIndex>,
-    bytes: u64,
-    bytes_max: u64,
-) -> Option<LogIndex> {
-    let (keep, bytes_max) = match catching_up.get(&follower.replica) {
-        Some(snapshot) => {
-            ((*snapshot).max(follower.matched), bytes_max.saturating_mul(CATCH_UP_FACTOR))
-        }
-        None => (follower.matched, bytes_max),
-    };
-    (bytes <= bytes_max).then_some(keep)
+/// The last entry that one follower does not need any more: it has it, or the snapshot on its way to it does.
+fn kept_from(follower: &Progress, catching_up: &BTreeMap<ReplicaId, LogIndex>) -> LogIndex {
+    catching_up.get(&follower.replica).map_or(follower.matched, |sent| follower.matched.max(*sent))
 }
 
 fn refusal(to: RequestId, refusal: Refusal) -> Effect {

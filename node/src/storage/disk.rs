@@ -23,6 +23,9 @@ pub trait Disk: Send {
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// How much more can be written; `u64::MAX` when there is no telling.
+    fn free_bytes(&self) -> io::Result<u64>;
+
     /// Makes creations, renames and removals durable.
     fn sync_directory(&self) -> io::Result<()>;
 }

@@ -3,6 +3,7 @@
 use node::core::Input;
 use std::time::Duration;
 use truetime::ClockFault;
+use txn::leader::DiskRoom;
 
 use super::cluster::{Cluster, Event, Stop};
 use super::machine::Power;
@@ -14,6 +15,7 @@ pub(super) enum Ending {
     Unblock(Vec<(usize, usize)>),
     Network,
     Disk(usize),
+    DiskRoom(usize),
     Start(usize),
     Resume(usize),
     Clock(usize),
@@ -93,6 +95,10 @@ impl Cluster<'_> {
                 let min = self.rng.between(MS, 20 * MS);
                 self.disks[node] = Delay { min, max: min + self.rng.between(MS, 500 * MS) };
                 self.after(long, Event::End(Ending::Disk(node)));
+            }
+            Fault::ShortDisk => {
+                self.input(node, Input::DiskRoom(DiskRoom::Short));
+                self.after(long, Event::End(Ending::DiskRoom(node)));
             }
             Fault::HandOver => self.hand_over(node),
             Fault::ClockStep | Fault::ClockUnsure | Fault::ClockGrowth => {
@@ -229,6 +235,7 @@ impl Cluster<'_> {
             }
             Ending::Network => self.network_delay = self.plan.network,
             Ending::Disk(node) => self.disks[node] = self.plan.disk,
+            Ending::DiskRoom(node) => self.input(node, Input::DiskRoom(DiskRoom::Enough)),
             Ending::Start(node) => self.start(node),
             Ending::Resume(node) => self.resume(node),
             Ending::Clock(node) => self.mend_clock(node),
@@ -250,6 +257,7 @@ impl Cluster<'_> {
             self.mend_clock(node);
             self.resume(node);
             self.start(node);
+            self.input(node, Input::DiskRoom(DiskRoom::Enough));
         }
     }
 }

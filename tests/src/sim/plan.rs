@@ -41,6 +41,8 @@ pub enum Fault {
     PauseMidway,
     /// Syncs take long.
     SlowDisk,
+    /// A disk is nearly full: its node takes no new work until it has space again (T52).
+    ShortDisk,
     /// A node hands all its leaderships over, stops and starts again.
     HandOver,
     /// Somebody sets a wall clock, and some time later it is set right and synchronised.
@@ -53,7 +55,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 14] = [
+    pub const ALL: [Fault; 15] = [
         Fault::Reset,
         Fault::Half,
         Fault::Ring,
@@ -64,6 +66,7 @@ impl Fault {
         Fault::Pause,
         Fault::PauseMidway,
         Fault::SlowDisk,
+        Fault::ShortDisk,
         Fault::HandOver,
         Fault::ClockStep,
         Fault::ClockUnsure,
@@ -84,6 +87,7 @@ impl Fault {
             Fault::Pause => "pause",
             Fault::PauseMidway => "pause_midway",
             Fault::SlowDisk => "slow_disk",
+            Fault::ShortDisk => "short_disk",
             Fault::HandOver => "hand_over",
             Fault::ClockStep => "clock_step",
             Fault::ClockUnsure => "clock_unsure",

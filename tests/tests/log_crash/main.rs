@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod history;
 mod model;
+mod queue;
 mod space;
 
 use node::storage::log::{Log, LogError, LogOptions, Opening, Recovered};

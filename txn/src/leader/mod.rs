@@ -37,12 +37,22 @@ use proto::{EntryId, Epoch, GrantPair, Key, KeySpan, NodeId, Priority, Term, Txn
 use truetime::{Mono, Now, TimeInterval, Timestamp};
 
 use crate::command::{Command, Entry};
-use crate::lock_table::{LockTable, Waiter};
+use crate::lock_table::{LockMode, LockTable, Waiter};
 use crate::message::{
     AbortReason, Asker, Attempt, Outcome, Participant, ReadLimit, Refusal, Reply, Request,
     RequestId, Write,
 };
 use crate::state::{Applied, ShardState};
+
+/// Whether the disk of the leader's node has room for new work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiskRoom {
+    /// It has.
+    #[default]
+    Enough,
+    /// What is left is for outcomes, aborts and clean-up (T52).
+    Short,
+}
 
 /// Durations and limits of the transaction core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,6 +276,7 @@ pub struct Leader {
     node: NodeId,
     term: Term,
     phase: Phase,
+    disk: DiskRoom,
     /// When anybody last asked for something that needs the lease.
     asked: Option<Mono>,
     /// When anybody last asked for the past.
@@ -334,6 +345,7 @@ impl Leader {
             node,
             term,
             phase: Phase::Settling,
+            disk: DiskRoom::Enough,
             asked: None,
             stale_asked: None,
             extension_in_flight: false,
@@ -361,6 +373,11 @@ impl Leader {
             next_threshold: now.mono.plus(THRESHOLD_INTERVAL),
             commit_assigned: Timestamp::ZERO,
         }
+    }
+
+    /// What the host has found of the node's disk; counts for requests from here on.
+    pub fn set_disk_room(&mut self, room: DiskRoom) {
+        self.disk = room;
     }
 
     /// Takes a request; the answer comes as an effect, now or later.
@@ -540,6 +557,9 @@ impl Leader {
                 _ => {}
             }
         }
+        if self.disk == DiskRoom::Short && self.is_new_work(&request) {
+            return cx.refuse(caller, Refusal::DiskFull { node: self.node });
+        }
         self.asked = Some(cx.now.mono);
         let Some(right) = self.right(cx) else {
             return self.defer(cx, caller, request);
@@ -586,6 +606,31 @@ impl Leader {
             Request::Abort { .. } | Request::Wound { .. } | Request::Resolve { .. } => {
                 unreachable!("facts are taken without the right once the leader has settled")
             }
+        }
+    }
+
+    /// Whether a request leads to writes that were not begun here. What was begun comes to its end.
+    fn is_new_work(&self, request: &Request) -> bool {
+        let begun = |id| {
+            let local: Option<&Local> = self.txns.get(id);
+            local.is_some_and(|local| !matches!(local.stage, Stage::Active))
+        };
+        match request {
+            Request::Lock { .. } => true,
+            Request::LockedRead { mode, .. } => *mode == LockMode::Exclusive,
+            Request::Prepare { attempt, writes, .. } => !writes.is_empty() && !begun(&attempt.id),
+            Request::Commit { attempt, writes, participants, .. } => {
+                let writes = !writes.is_empty() || !participants.is_empty();
+                writes && !begun(&attempt.id)
+            }
+            Request::SnapshotRead { .. }
+            | Request::GoAhead { .. }
+            | Request::Release { .. }
+            | Request::KeepAlive { .. }
+            | Request::Lookup { .. }
+            | Request::Abort { .. }
+            | Request::Wound { .. }
+            | Request::Resolve { .. } => false,
         }
     }
 

@@ -5,6 +5,7 @@ mod binding;
 mod commits;
 mod crashes;
 mod doubt;
+mod full_disk;
 mod lasting;
 mod lease;
 mod locks;

@@ -458,7 +458,7 @@ fn commit_that_never_left_the_node_is_not_unknown() {
 fn refused_commit_is_settled_by_a_logged_abort() {
     let mut rig = Rig::new();
     let commit = rig.commit_at_a();
-    rig.answer(commit, Reply::Refused(Refusal::DiskFull));
+    rig.answer(commit, Reply::Refused(Refusal::DiskFull { node: proto::NodeId(1) }));
     let (abort, request) = rig.call();
     assert!(matches!(request, Request::Abort { .. }));
     // An earlier copy was taken after all.
@@ -470,7 +470,7 @@ fn refused_commit_is_settled_by_a_logged_abort() {
 fn refused_commit_whose_abort_cannot_be_asked_is_unknown() {
     let mut rig = Rig::new();
     let commit = rig.commit_at_a();
-    rig.answer(commit, Reply::Refused(Refusal::DiskFull));
+    rig.answer(commit, Reply::Refused(Refusal::DiskFull { node: proto::NodeId(1) }));
     let (abort, _) = rig.call();
     rig.fail(abort);
     rig.tick_to(60);

@@ -96,6 +96,16 @@ impl Window {
         self.membership = meta.membership.clone();
     }
 
+    /// The last entry that is not among the newest of at most `bytes_max` bytes together.
+    pub(super) fn last_beyond(&self, bytes_max: u64) -> LogIndex {
+        let mut bytes = 0;
+        let beyond = self.entries.iter().rev().find(|entry| {
+            bytes += entry.data.len() as u64;
+            bytes > bytes_max
+        });
+        beyond.map_or(self.truncated.index, |entry| LogIndex(entry.index))
+    }
+
     /// Drops entries up to and including `through`.
     pub(super) fn truncate_through(&mut self, through: EntryId) {
         let count = through.index.0.saturating_sub(self.truncated.index.0);

@@ -25,9 +25,9 @@ pub struct ReplicaConfig {
     /// A leader says that it lives this often.
     pub heartbeat_ticks: u16,
     /// Entries kept behind what is durably applied, so that a follower that was away for a moment needs no
-    /// snapshot.
+    /// snapshot; as far as they fit into `retained_bytes_max`.
     pub retained_entries: u64,
-    /// Bytes of entries kept for a follower that is further behind; beyond it gets a snapshot.
+    /// Bytes of entries kept for followers, also for one that is further behind; beyond it gets a snapshot.
     pub retained_bytes_max: u64,
     /// Entries that wait to be applied before new requests are refused as overload.
     pub unapplied_entries_max: u64,

@@ -115,6 +115,23 @@ pub(super) fn push_section(buffer: &mut Vec<u8>, section: &SectionRef<'_>) {
         .expect("memory takes all bytes, and every sequence of a section has a known length");
 }
 
+/// How many bytes a section of these records takes, without building it.
+pub(super) fn records_bytes(records: &[LogRecord]) -> u64 {
+    encoded_bytes(&SectionRef::Records(records))
+}
+
+/// How many bytes an entry takes.
+pub(super) fn entry_bytes(entry: &LogEntry) -> u64 {
+    encoded_bytes(entry)
+}
+
+fn encoded_bytes(value: &impl Serialize) -> u64 {
+    let size = postcard::ser_flavors::Size::default();
+    let bytes = postcard::serialize_with_flavor(value, size)
+        .expect("counting takes all bytes, and every sequence has a known length");
+    bytes as u64
+}
+
 /// How large the frame in `buffer` will be when it is finished.
 pub(super) fn finished_bytes(buffer: &[u8]) -> u64 {
     (buffer.len().next_multiple_of(ALIGNMENT) + SEAL_BYTES) as u64

@@ -173,6 +173,13 @@ impl ShardState {
         self.runs.back().map_or(self.truncated, |run| EntryId { term: run.term, index: run.last })
     }
 
+    /// Whether what waits to be written cannot contradict that the shard is truncated now.
+    pub(super) fn may_truncate_early(&self, through: EntryId) -> bool {
+        through.index > self.truncated.index
+            && through.index <= self.hard_state.commit
+            && self.term_of(through.index) == Some(through.term)
+    }
+
     fn term_of(&self, index: LogIndex) -> Option<Term> {
         let at = self.runs.partition_point(|run| run.last < index);
         self.runs.get(at).filter(|run| run.first <= index).map(|run| run.term)

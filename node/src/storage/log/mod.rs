@@ -20,6 +20,9 @@
 //! frame; `Truncated` once the version store has it durably. When no shard retains an entry of the
 //! segment, [`Log::reclaim`] deletes the file; a shard that went idle has its entries moved forward.
 //!
+//! [`LogQueue`] stands before it: it makes frames of bounded size from what the cores write, and waits out a
+//! full disk.
+//!
 //! `docs/formats.md` has the bytes. Not here: when to truncate, a cache of recent entries, the lock of
 //! the data directory, compression. Blocking; the host calls it from the thread that syncs.
 
@@ -27,15 +30,18 @@ mod error;
 mod file_disk;
 mod frame;
 mod index;
+mod queue;
 mod reclaim;
 mod recovery;
 mod segment;
+mod split;
 #[cfg(test)]
 mod tests;
 
 pub use error::{Damage, LogError};
 pub use file_disk::{FileDisk, RealFile};
 pub use index::BrokenRule;
+pub use queue::{Job, LogQueue, Pass};
 pub use reclaim::Reclaimed;
 pub use recovery::{Recovered, RecoveredShard, TornTail};
 
@@ -51,6 +57,9 @@ use std::io;
 /// A buffer that one huge write made larger than this is given back.
 const BUFFER_KEPT_MAX: usize = 8 << 20;
 
+/// A frame's length has 32 bits, with a checkpoint.
+const FRAME_BYTES_MAX: u64 = 1 << 31;
+
 /// Sizes of a log, and whether it may be a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
@@ -60,7 +69,7 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// How many segments there may be before entries of the oldest are moved forward.
     pub segments_max: usize,
-    /// The most that one write may hold, encoded; 2 GiB at the most.
+    /// The most that one write may hold, encoded; 2 GiB at the most. A single entry may be larger.
     pub batch_bytes_max: u64,
     /// While there is no spare, the end of the segment is kept for writes that take no new entries:
     /// those that truncate shards, and so free space (T52).
@@ -171,7 +180,7 @@ impl<D: Disk> Log<D> {
         assert!(options.segment_bytes.is_multiple_of(block), "a segment consists of whole blocks");
         assert!(options.segments_max >= 2, "entries are moved from one segment to another");
         assert!(
-            options.batch_bytes_max <= 1 << 31,
+            options.batch_bytes_max <= FRAME_BYTES_MAX,
             "a frame's length has 32 bits, with a checkpoint"
         );
         assert!(options.prepare_bytes_max > 0, "preparing makes progress");
@@ -197,7 +206,10 @@ impl<D: Disk> Log<D> {
         let frees = !records()
             .any(|record| matches!(record, LogRecord::Entries { .. } | LogRecord::Created { .. }));
         let need = if frees { Need::FreesSpace } else { Need::Ordinary };
-        let place = self.stage(need, |buffer| {
+        let entries: usize = records().map(entries_in).sum();
+        // What cannot be split must be taken as it is.
+        let bytes_max = if entries <= 1 { FRAME_BYTES_MAX } else { self.options.batch_bytes_max };
+        let place = self.stage(need, bytes_max, |buffer| {
             for batch in batches.iter().map(AsRef::as_ref).filter(|batch| !batch.is_empty()) {
                 frame::push_section(buffer, &SectionRef::Records(batch));
             }
@@ -253,11 +265,15 @@ impl<D: Disk> Log<D> {
 
     /// Builds a frame with what `encode` adds to it and decides where it goes. Nothing is written, but
     /// the next segment may have been prepared and taken into use.
-    fn stage(&mut self, need: Need, encode: impl Fn(&mut Vec<u8>)) -> Result<Place, LogError> {
+    fn stage(
+        &mut self,
+        need: Need,
+        bytes_max: u64,
+        encode: impl Fn(&mut Vec<u8>),
+    ) -> Result<Place, LogError> {
         frame::begin(&mut self.buffer);
         encode(&mut self.buffer);
         let bytes = frame::finished_bytes(&self.buffer);
-        let bytes_max = self.options.batch_bytes_max;
         if bytes > bytes_max {
             return Err(LogError::TooLarge { bytes, bytes_max });
         }
@@ -318,6 +334,11 @@ impl<D: Disk> Log<D> {
     /// A step towards a spare of at least `capacity`; one that is there and too small is replaced.
     fn prepare_step(&mut self, capacity: u64) -> Result<Prepared, LogError> {
         let number = self.active().map_or(SegmentNumber::FIRST, |active| active.number.next());
+        if self.preparing.is_none() && self.disk.free_bytes().is_ok_and(|free| free < capacity) {
+            // Filling the disk to find out would take its last bytes from everything else.
+            let source = io::ErrorKind::StorageFull.into();
+            return Err(LogError::Full { needed: capacity, source });
+        }
         match self.try_prepare_step(number, capacity) {
             Ok(None) => Ok(Prepared::Partly),
             Ok(Some(segment)) => {
@@ -376,5 +397,15 @@ impl<D: Disk> Log<D> {
     fn poison(&mut self, doing: &'static str, file: String, source: io::Error) -> LogError {
         self.poisoned = true;
         LogError::Io { doing, file, source }
+    }
+}
+
+fn entries_in(record: &LogRecord) -> usize {
+    match record {
+        LogRecord::Entries { entries, .. } => entries.len(),
+        LogRecord::Created { .. }
+        | LogRecord::HardState { .. }
+        | LogRecord::Truncated { .. }
+        | LogRecord::Removed { .. } => 0,
     }
 }

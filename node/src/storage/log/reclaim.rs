@@ -129,7 +129,7 @@ impl<D: Disk> Log<D> {
                 moved.push((shard, self.read_run(shard, run)?));
             }
         }
-        let place = self.stage(Need::FreesSpace, |buffer| {
+        let place = self.stage(Need::FreesSpace, super::FRAME_BYTES_MAX, |buffer| {
             for (shard, entries) in &moved {
                 frame::push_section(buffer, &SectionRef::Moved(*shard, entries));
             }

@@ -68,7 +68,7 @@ impl Shards2 {
                     assert!(self.prepared_at_b || participants.is_empty(), "commit unprepared");
                     let ok = clean(attempt, self.locks.get(&at_a)) && !random.one_in(6);
                     if random.one_in(8) {
-                        return Reply::Refused(Refusal::DiskFull);
+                        return Reply::Refused(Refusal::DiskFull { node: proto::NodeId(1) });
                     }
                     let (commit_ts, prepare_ts) =
                         (Timestamp::from_nanos(60), Timestamp::from_nanos(50));

@@ -18,6 +18,7 @@
 //! Not here: Raft, the routing of calls, reading rows (an effect), what followers do
 //! (`node/shard/follower`), escalation of locks.
 
+mod catalog;
 mod commit;
 mod lease;
 mod locks;
@@ -67,6 +68,8 @@ pub struct Config {
     pub outcomes_max: usize,
     /// Versions newer than this stay readable.
     pub gc_ttl: Duration,
+    /// `catalog.lease`: for how long a gateway may use a catalog version.
+    pub catalog_lease: Duration,
 }
 
 impl Default for Config {
@@ -83,6 +86,7 @@ impl Default for Config {
             transactions_max: 100_000,
             outcomes_max: 5_000_000,
             gc_ttl: Duration::from_secs(3600),
+            catalog_lease: Duration::from_secs(60),
         }
     }
 }
@@ -198,6 +202,8 @@ struct CommitInHand {
     writes: Vec<Write>,
     participants: Vec<Participant>,
     digest: u64,
+    /// The end of its gateway's catalog lease.
+    below: Option<Timestamp>,
     /// Its abort must be logged before it is told: others may know of it.
     shared: bool,
 }
@@ -281,6 +287,9 @@ pub struct Leader {
     /// Answers that wait until a recorded commit timestamp is past.
     past_waits: BTreeMap<(Timestamp, TxnId), Vec<RequestId>>,
     snapshot_waits: Vec<SnapshotWait>,
+    /// Gateways that wait for a catalog lease, and the bound that each found.
+    catalog_waits: Vec<(RequestId, Timestamp)>,
+    catalog_bound_in_flight: bool,
     telling: BTreeMap<TxnId, Telling>,
     /// Acknowledged outcomes to forget with one of the next entries.
     done: Vec<(TxnId, Key)>,
@@ -340,6 +349,8 @@ impl Leader {
             commit_waits: BTreeSet::new(),
             past_waits: BTreeMap::new(),
             snapshot_waits: Vec::new(),
+            catalog_waits: Vec::new(),
+            catalog_bound_in_flight: false,
             telling: BTreeMap::new(),
             done: Vec::new(),
             calls: BTreeMap::new(),
@@ -459,6 +470,7 @@ impl Leader {
         callers.extend(std::mem::take(&mut self.past_waits).into_values().flatten());
         callers.extend(std::mem::take(&mut self.resolve_waits).into_values().flatten());
         callers.extend(self.snapshot_waits.drain(..).map(|wait| wait.caller));
+        callers.extend(self.catalog_waits.drain(..).map(|(caller, _)| caller));
         out.extend(
             callers
                 .into_iter()
@@ -473,6 +485,7 @@ impl Leader {
         self.grant_ready(cx);
         self.retry_stalled(cx);
         self.serve_snapshots(cx);
+        self.grant_catalog_leases(cx);
         self.note_blocked(cx);
         self.sweep(cx);
         self.flush_done(cx);
@@ -551,16 +564,31 @@ impl Leader {
                 let prepare = PrepareInHand { callers, key, coordinator, participants, writes };
                 self.prepare(cx, right, caller, attempt, prepare);
             }
-            Request::Commit { attempt, coordinator, writes, participants, digest, single_use } => {
+            Request::Commit {
+                attempt,
+                coordinator,
+                writes,
+                participants,
+                digest,
+                single_use,
+                below,
+            } => {
                 let shared = single_use || !participants.is_empty();
-                let callers = vec![caller];
-                let commit =
-                    CommitInHand { callers, coordinator, writes, participants, digest, shared };
+                let commit = CommitInHand {
+                    callers: vec![caller],
+                    coordinator,
+                    writes,
+                    participants,
+                    digest,
+                    below,
+                    shared,
+                };
                 self.commit(cx, right, caller, attempt, commit);
             }
             Request::Release { id, .. } => self.release_request(cx, caller, id),
             Request::KeepAlive { attempt, .. } => self.keep_alive(cx, right, caller, &attempt),
             Request::Lookup { id, asker, .. } => self.lookup(cx, caller, id, asker),
+            Request::CatalogLease { .. } => self.catalog_lease(cx, caller),
             Request::Abort { .. } | Request::Wound { .. } | Request::Resolve { .. } => {
                 unreachable!("facts are taken without the right once the leader has settled")
             }
@@ -591,6 +619,7 @@ impl Leader {
             | Request::Wound { coordinator: key, .. }
             | Request::Release { key, .. }
             | Request::KeepAlive { key, .. }
+            | Request::CatalogLease { key }
             | Request::Resolve { key, .. } => span.contains(key),
         };
         if !inside {
@@ -651,6 +680,9 @@ impl Leader {
             (Command::Prepare { id, .. }, Applied::Prepared { .. }) => self.prepared(cx, *id),
             (Command::Prepare { id, .. }, _) => self.prepare_void(cx, *id),
             (Command::Resolve { id, .. }, _) => self.resolved(cx, *id),
+            (Command::CatalogBound { .. }, _) if id.term == self.term => {
+                self.catalog_bound_applied(cx, applied);
+            }
             _ => {}
         }
     }

@@ -1,6 +1,8 @@
 //! The leader's rules, each broken schedule of TRANSACTIONS.md section 9 that one shard can show. A rig
 //! keeps what was proposed in a log and applies it when the test says so.
 
+mod catalog;
+
 use std::time::Duration;
 
 use proto::{EntryId, Epoch, Key, KeySpan, LogIndex, NodeId, Priority, Term, TxnId, Value};
@@ -11,6 +13,8 @@ use crate::lock_table::LockMode;
 use crate::message::Decision;
 use crate::state::Changes;
 
+/// The key whose writes make catalog versions.
+const CATALOG: &str = "catalog";
 const EPSILON: Duration = Duration::from_millis(1);
 const START: u64 = 1_000_000_000_000;
 
@@ -53,7 +57,7 @@ impl Rig {
             true_time: START,
             offset: 0,
             sure: true,
-            state: ShardState::new(KeySpan::all()),
+            state: ShardState::new(KeySpan::all()).with_catalog(key(CATALOG)),
             leader: Leader::new(Config::default(), NodeId(1), Term(0), &now),
             term: 0,
             log: Vec::new(),
@@ -195,6 +199,7 @@ impl Rig {
             participants,
             digest: 7,
             single_use: false,
+            below: None,
         })
     }
 

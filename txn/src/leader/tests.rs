@@ -2,16 +2,18 @@
 //! keeps what was proposed in a log and applies it when the test says so.
 
 mod catalog;
+mod values;
 
 use std::time::Duration;
 
-use proto::{EntryId, Epoch, Key, KeySpan, LogIndex, NodeId, Priority, Term, TxnId, Value};
+use proto::{EntryId, Epoch, KeySpan, LogIndex, NodeId, Term, TxnId};
 use truetime::{ClockUnsure, Mono, Now, TimeInterval, Timestamp};
 
 use super::*;
 use crate::lock_table::LockMode;
 use crate::message::Decision;
 use crate::state::Changes;
+use values::{attempt, key, participant, write};
 
 /// The key whose writes make catalog versions.
 const CATALOG: &str = "catalog";
@@ -235,27 +237,6 @@ impl Rig {
 
     fn lease_end(&self) -> Timestamp {
         self.state.header().lease.unwrap().expires
-    }
-}
-
-fn key(name: &str) -> Key {
-    Key::from(name.as_bytes())
-}
-
-fn write(name: &str) -> Write {
-    Write { key: key(name), value: Some(Value::from(&b"row"[..])) }
-}
-
-fn attempt(id: TxnId, grant: Option<GrantPair>) -> Attempt {
-    Attempt { id, priority: Priority::first(id), grant }
-}
-
-fn participant(name: &str, prepare_ts: u64, expires: Option<u64>) -> Participant {
-    Participant {
-        key: key(name),
-        prepare_ts: Timestamp::from_nanos(prepare_ts),
-        expires: expires.map(Timestamp::from_nanos),
-        writes: true,
     }
 }
 

@@ -23,7 +23,8 @@ impl Client {
         placement: Option<Placement>,
     ) -> Result<Arc<Table>, ClientError> {
         let request = CreateTableRequest { table: Some(table), placement, if_not_exists: false };
-        self.created(self.ask_once(request).await?.table)
+        let time = self.config().ddl_timeout;
+        self.created(self.ask_once(request, time).await?.table)
     }
 
     /// Creates a table unless there is one of that name; answers the one there is.
@@ -33,7 +34,7 @@ impl Client {
         placement: Option<Placement>,
     ) -> Result<Arc<Table>, ClientError> {
         let request = CreateTableRequest { table: Some(table), placement, if_not_exists: true };
-        let time = self.config().request_timeout;
+        let time = self.config().ddl_timeout;
         self.created(self.ask_anyone(request, None, time).await?.table)
     }
 
@@ -49,7 +50,7 @@ impl Client {
         let table = Some(TableRef { name: name.to_owned(), id: 0 });
         let request = DropTableRequest { table, if_exists: true };
         self.tables().forget(name);
-        self.ask_anyone(request, None, self.config().request_timeout).await?;
+        self.ask_anyone(request, None, self.config().ddl_timeout).await?;
         Ok(())
     }
 

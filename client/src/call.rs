@@ -93,8 +93,11 @@ impl Client {
     }
 
     /// Asks once, for requests that must not be repeated; only what was never sent is sent again.
-    pub(crate) async fn ask_once<A: Ask>(&self, request: A) -> Result<A::Answer, ClientError> {
-        let time = self.config().request_timeout;
+    pub(crate) async fn ask_once<A: Ask>(
+        &self,
+        request: A,
+        time: Duration,
+    ) -> Result<A::Answer, ClientError> {
         let deadline = Instant::now() + time;
         loop {
             let connection = self.pool().pick(None, deadline).await?;

@@ -34,6 +34,9 @@ pub struct Config {
     pub discover_nodes: bool,
     /// For how long an answer is waited for.
     pub request_timeout: Duration,
+    /// The same for creating and dropping tables, which wait until every node knows, or until the leases of
+    /// those that cannot be asked have ended.
+    pub ddl_timeout: Duration,
     /// For how long a connection may take to open.
     pub connect_timeout: Duration,
     /// How often a connection is probed, so that a node that hangs is noticed.
@@ -67,6 +70,7 @@ impl Default for Config {
             routing: Routing::FollowLeaders,
             discover_nodes: true,
             request_timeout: Duration::from_secs(10),
+            ddl_timeout: Duration::from_secs(150),
             connect_timeout: Duration::from_secs(2),
             probe_interval: Duration::from_secs(2),
             in_flight_max: 4096,

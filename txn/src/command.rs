@@ -106,6 +106,11 @@ pub enum Command {
     },
     /// The shard decides nothing from here on. Proposed like a release, with nothing prepared.
     Remove,
+    /// No catalog lease that was granted so far ends above this (section 7). Only in the system shard.
+    CatalogBound {
+        /// The new bound.
+        bound: Timestamp,
+    },
 }
 
 /// A prepared transaction as the log and every snapshot keep it (T43, T44).

@@ -151,6 +151,8 @@ pub enum Request {
         digest: u64,
         /// Whether a client made the id and may send it through several gateways (section 4).
         single_use: bool,
+        /// The end of the catalog lease under which the gateway formed it: `s` must be below (section 7).
+        below: Option<Timestamp>,
     },
     /// To the coordinator: the gateway gives up after a prepare was sent. Logs an abort unless a record
     /// is there. Answered by [`Reply::Outcome`] from the record.
@@ -207,6 +209,12 @@ pub enum Request {
         key: Key,
         /// What was decided.
         decision: Decision,
+    },
+    /// A gateway asks the system shard for a lease on the newest catalog version. Answered by
+    /// [`Reply::CatalogLease`].
+    CatalogLease {
+        /// A key in the shard.
+        key: Key,
     },
 }
 
@@ -330,6 +338,17 @@ pub enum Reply {
     Released,
     /// To [`Request::KeepAlive`].
     Alive,
+    /// To [`Request::CatalogLease`]: until `expires` the gateway may use the version `made`, and no other.
+    CatalogLease {
+        /// The lease's end.
+        expires: Timestamp,
+        /// The newest version, by its commit timestamp; zero when the catalog never changed.
+        made: Timestamp,
+        /// Every lease on an older version ends below this.
+        made_bound: Timestamp,
+        /// Every lease that was granted before this one was asked for ends below this.
+        found_bound: Timestamp,
+    },
     /// To any request of an attempt that does not commit (a commit's own abort is an [`Outcome`]).
     Aborted {
         /// Why.
@@ -431,7 +450,8 @@ impl Request {
             Request::Prepare { key, .. }
             | Request::Resolve { key, .. }
             | Request::Release { key, .. }
-            | Request::KeepAlive { key, .. } => Some(key),
+            | Request::KeepAlive { key, .. }
+            | Request::CatalogLease { key } => Some(key),
             Request::Commit { coordinator, .. }
             | Request::Abort { coordinator, .. }
             | Request::Lookup { coordinator, .. }

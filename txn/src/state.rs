@@ -109,12 +109,21 @@ pub struct Header {
     pub collected: Timestamp,
     /// The shard was removed.
     pub removed: bool,
+    /// Above the end of every catalog lease ever granted (section 7). Zero but in the system shard.
+    pub catalog_bound: Timestamp,
+    /// The commit timestamp of the newest catalog version: of the last write of the catalog's key.
+    pub catalog_made: Timestamp,
+    /// The bound as it stood when that write was applied: every lease on an older version ends below it.
+    pub catalog_made_bound: Timestamp,
 }
 
 /// The replicated state of one shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardState {
     span: KeySpan,
+    /// The key whose writes make catalog versions; a constant, given from outside, so that all replicas
+    /// have the same.
+    catalog_key: Option<Key>,
     applied: EntryId,
     header: Header,
     prepared: BTreeMap<TxnId, PreparedRecord>,
@@ -155,6 +164,8 @@ pub enum Applied {
     },
     /// The threshold moved.
     ThresholdMoved,
+    /// The bound of the catalog leases moved.
+    CatalogBoundMoved,
     /// The shard was removed.
     Removed,
 }
@@ -207,12 +218,19 @@ impl ShardState {
     pub fn new(span: KeySpan) -> Self {
         ShardState {
             span,
+            catalog_key: None,
             applied: EntryId::default(),
             header: Header::default(),
             prepared: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             awaiting: BTreeMap::new(),
         }
+    }
+
+    /// The same state, of the shard that keeps the catalog: each write of `key` makes a version of it.
+    #[must_use]
+    pub fn with_catalog(self, key: Key) -> Self {
+        ShardState { catalog_key: Some(key), ..self }
     }
 
     /// Rebuilds the state from its stored pairs.
@@ -298,6 +316,7 @@ impl ShardState {
             | Command::Prepare { .. }
             | Command::Threshold { .. }
             | Command::Remove
+            | Command::CatalogBound { .. }
                 if !current || entry.epoch.is_none() =>
             {
                 Applied::Void
@@ -316,6 +335,11 @@ impl ShardState {
                 self.header.threshold = self.header.threshold.max(*threshold);
                 changes.header_changed = true;
                 Applied::ThresholdMoved
+            }
+            Command::CatalogBound { bound } => {
+                self.header.catalog_bound = self.header.catalog_bound.max(*bound);
+                changes.header_changed = true;
+                Applied::CatalogBoundMoved
             }
             Command::Remove => {
                 assert!(self.prepared.is_empty(), "a shard is removed with nothing prepared");
@@ -448,6 +472,11 @@ impl ShardState {
 
     fn install(&mut self, writes: &[Write], commit_ts: Timestamp, changes: &mut Changes) {
         self.header.highest_commit = self.header.highest_commit.max(commit_ts);
+        if writes.iter().any(|write| Some(&write.key) == self.catalog_key.as_ref()) {
+            assert!(commit_ts > self.header.catalog_made, "catalog versions are made in order");
+            self.header.catalog_made = commit_ts;
+            self.header.catalog_made_bound = self.header.catalog_bound;
+        }
         changes.header_changed = true;
         changes.versions.extend(writes.iter().map(|write| NewVersion {
             key: write.key.clone(),
@@ -494,6 +523,12 @@ impl ShardState {
     #[must_use]
     pub fn span(&self) -> &KeySpan {
         &self.span
+    }
+
+    /// Whether catalog leases are granted here.
+    #[must_use]
+    pub fn has_catalog(&self) -> bool {
+        self.catalog_key.is_some()
     }
 
     /// The last entry applied.

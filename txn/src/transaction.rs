@@ -19,8 +19,8 @@
 //! or from the coordinator's answer; everything else is "unknown" (T14, T42).
 //!
 //! Not here: rows and schemas, routing and retries of one call, retries of the transaction, its id's
-//! making. Catalog leases (section 7) are not judged here either: [`TransactionSettings`] is where
-//! the catalog version and the lease end that `s` must stay below would be carried.
+//! making. Catalog leases (section 7) are not judged here either: whoever holds one names its end by
+//! [`Transaction::stay_below`], and the coordinator chooses `s` below it.
 
 mod buffer;
 mod call;
@@ -224,6 +224,8 @@ pub struct Transaction {
     calls: BTreeMap<TxnCall, Purpose>,
     next_call: u32,
     next_read: u32,
+    /// The end of the catalog lease under which it used tables.
+    below: Option<Timestamp>,
     phase: Phase,
 }
 
@@ -250,6 +252,7 @@ impl Transaction {
             calls: BTreeMap::new(),
             next_call: 0,
             next_read: 0,
+            below: None,
             phase: Phase::Open,
         }
     }
@@ -341,6 +344,12 @@ impl Transaction {
     pub fn write(&mut self, write: Write) -> Result<(), BufferFull> {
         assert!(self.is_open(), "a transaction that is not open takes no writes");
         self.buffer.put(write, self.settings.buffered_bytes_max)
+    }
+
+    /// Has the coordinator refuse any `s` that is not below `end`. Frozen with the commit.
+    pub fn stay_below(&mut self, end: Timestamp) {
+        assert!(self.is_open(), "what a commit says is frozen when it is sent");
+        self.below = Some(end);
     }
 
     /// A call was answered, or failed. Unknown calls are late answers and change nothing.

@@ -92,6 +92,13 @@ pub enum PeerMessage {
         /// `None` while unsure.
         interval: Option<TimeInterval>,
     },
+    /// The catalog has this version: use it, and acknowledge it.
+    CatalogChanged {
+        /// The commit timestamp of the change.
+        version: Timestamp,
+        /// Which core is to know; all of the node when not given.
+        core: Option<u16>,
+    },
 }
 
 /// One promise: see [`crate::shard::replica::Replica::published_promise`].
@@ -121,6 +128,7 @@ impl PeerMessage {
             PeerMessage::Create(descriptor) => Some(core_of(descriptor.id, cores)),
             PeerMessage::Reply { id, .. } => Some(id.core),
             PeerMessage::Promises(_) => None,
+            PeerMessage::CatalogChanged { core, .. } => *core,
             PeerMessage::ClockAsk { .. } => Some(0),
             PeerMessage::ClockTell { core, .. } => Some(*core),
         }

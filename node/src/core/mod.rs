@@ -448,6 +448,9 @@ impl Core {
             PeerMessage::ClockTell { number, interval, .. } => {
                 self.clocks.told(from, number, interval);
             }
+            PeerMessage::CatalogChanged { version, .. } => {
+                self.gateway_step(now, gateway::Input::CatalogChanged { version });
+            }
         }
         Ok(())
     }
@@ -519,6 +522,9 @@ impl Core {
                 gateway::Effect::UpdateMap(map) => self.new_map(now, map),
                 gateway::Effect::NewShards(shards) => self.announce(shards),
                 gateway::Effect::DroppedShards(_) => {}
+                gateway::Effect::CatalogChanged { version, nodes } => {
+                    self.tell_of_catalog(version, nodes);
+                }
                 gateway::Effect::Answer { ticket, answer } => {
                     self.out.push(Effect::Answer { ticket, answer });
                 }
@@ -538,6 +544,20 @@ impl Core {
         for shard in shards {
             for (_, node) in shard.replicas.clone() {
                 self.send(node, PeerMessage::Create(shard.clone()));
+            }
+        }
+    }
+
+    /// All gateways of these nodes, those of this node's other cores included.
+    fn tell_of_catalog(&mut self, version: Timestamp, nodes: Vec<NodeId>) {
+        for node in nodes {
+            if node != self.config.node {
+                self.send(node, PeerMessage::CatalogChanged { version, core: None });
+                continue;
+            }
+            for core in 0..self.config.cores {
+                let core = Some(core);
+                self.send(node, PeerMessage::CatalogChanged { version, core });
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::shard::raft;
 use crate::shard::replica::{self, Durable, Replica, ReplicaError};
 use crate::storage::record::LogRecord;
 use crate::storage::version_store::StatePair;
+use crate::system::{Counter, counter_key};
 
 impl Core {
     pub(super) fn open_replica(
@@ -25,7 +26,9 @@ impl Core {
         let shard = descriptor.id;
         let seed = self.config.seed ^ shard.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let config = self.config.replica;
-        let mut replica = Replica::open(descriptor, self.config.node, config, seed, durable, now)?;
+        let catalog_key = (shard == ShardId::SYSTEM).then(|| counter_key(Counter::Catalog));
+        let node = self.config.node;
+        let mut replica = Replica::open(descriptor, catalog_key, node, config, seed, durable, now)?;
         replica.set_disk_room(self.disk);
         self.replica_deadlines.insert(shard, replica.next_deadline(now));
         self.replicas.insert(shard, replica);

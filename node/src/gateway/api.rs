@@ -247,6 +247,27 @@ pub enum Request {
     ListTables,
 }
 
+impl Request {
+    /// Whether it uses the tables that it names, so that it needs a lease on the catalog.
+    #[must_use]
+    pub fn uses_tables(&self) -> bool {
+        match self {
+            Request::Read(_)
+            | Request::Write { .. }
+            | Request::Commit { .. }
+            | Request::ResolveCommit { .. } => true,
+            Request::Begin(_)
+            | Request::Rollback(_)
+            | Request::KeepAlive(_)
+            | Request::LookupOutcome { .. }
+            | Request::CreateTable(_)
+            | Request::DropTable(_)
+            | Request::GetTable(_)
+            | Request::ListTables => false,
+        }
+    }
+}
+
 /// A transaction that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Begun {

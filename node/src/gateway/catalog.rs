@@ -1,26 +1,27 @@
 //! The tables as one gateway knows them.
 //!
-//! Read together with the shard map, at one timestamp, whenever something is missing. What section 7 adds
-//! (a lease on a catalog version, under which commits and strong reads must lie) has its place here and in
-//! [`Catalog::version`]; until then a table that was dropped and created again elsewhere is noticed when
-//! its old shards refuse, or at the next refresh.
+//! Read together with the shard map and the catalog's version, at one timestamp, whenever something is
+//! missing or a newer version was made. Whether these rows may be used is the lease's to say (`lease.rs`).
 
 use proto::encoding::{TableSchema, table_span};
 use proto::{TableId, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use truetime::Timestamp;
 use txn::message::Row;
 
 use super::api::TableRef;
 use super::error::{Error, Subject};
 use crate::routing::{ShardDescriptor, ShardMap};
-use crate::system::{ShardRecord, ShardState, SystemError, decode, tables};
+use crate::system::{Counter, ShardRecord, ShardState, SystemError, counter_key, decode, tables};
 
 /// Schemas by id and name.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     by_id: BTreeMap<TableId, Arc<TableSchema>>,
     by_name: BTreeMap<String, TableId>,
+    /// The version of these rows; `None` before they were read.
+    made: Option<Timestamp>,
     version: u64,
 }
 
@@ -60,19 +61,11 @@ impl Catalog {
         self.version
     }
 
-    /// Adds a table that was just created.
-    pub(super) fn insert(&mut self, schema: Arc<TableSchema>) {
-        self.by_name.insert(schema.name().to_owned(), schema.id());
-        self.by_id.insert(schema.id(), schema);
-        self.version += 1;
-    }
-
-    /// Removes a table that was just dropped.
-    pub(super) fn remove(&mut self, table: TableId) {
-        if let Some(schema) = self.by_id.remove(&table) {
-            self.by_name.remove(schema.name());
-        }
-        self.version += 1;
+    /// The version of these rows: the commit timestamp of the change that made it, zero when there was
+    /// none, `None` before anything was read.
+    #[must_use]
+    pub(super) fn made(&self) -> Option<Timestamp> {
+        self.made
     }
 
     /// Replaces everything by what was read of the system tables; also makes the shard map. `fixed` is the
@@ -89,6 +82,8 @@ impl Catalog {
         let mut shards = vec![fixed];
         let mut by_id = BTreeMap::new();
         let mut by_name = BTreeMap::new();
+        let version_key = counter_key(Counter::Catalog);
+        let mut made = Timestamp::ZERO;
         for row in rows {
             if shard_rows.contains(&row.key) {
                 shards.extend(mapped_shard(&row.value)?);
@@ -96,10 +91,13 @@ impl Catalog {
                 let schema: TableSchema = decode(&row.value)?;
                 by_name.insert(schema.name().to_owned(), schema.id());
                 by_id.insert(schema.id(), Arc::new(schema));
+            } else if row.key == version_key {
+                made = row.timestamp;
             }
         }
         self.by_id = by_id;
         self.by_name = by_name;
+        self.made = Some(made);
         self.version += 1;
         Ok(ShardMap::new(shards))
     }

@@ -1,34 +1,48 @@
 //! CREATE TABLE and DROP TABLE: read-write transactions of the gateway itself on the system tables.
 //!
 //! Names are unique because the name's key is read under an exclusive lock. An aborted attempt surely changed
-//! nothing and is made again here, with its priority; an unknown outcome is the client's to look up.
+//! nothing and is made again here, with its priority; an unknown outcome is the client's to look up. Each change
+//! makes a version of the catalog: it waits, without locks, for the version before it to be in use everywhere,
+//! and with its answer for its own (`change.rs`).
 
 use proto::encoding::{EncodingLimits, TableSchema, table_span};
 use proto::{Key, KeySpan, TableId};
 use std::sync::Arc;
-use truetime::Now;
+use truetime::{Mono, Now, Timestamp};
 use txn::lock_table::LockMode;
 use txn::message::{ReadLimit, Row, Write};
 use txn::transaction::Driver;
 
 use super::api::{ClientId, Response, TableRef, Ticket};
+use super::change::{self, Change};
 use super::error::{Error, Subject};
-use super::machine::{Effect, Gateway, answer};
+use super::machine::{Effect, Gateway};
 use super::session::ReadPurpose;
 use crate::routing::{ShardDescriptor, ShardMap};
 use crate::system::ddl::{CreateRead, NewTable, create_table, drop_table};
 use crate::system::{
-    Counter, NodeRecord, ShardRecord, counter_key, decode, shard_spans_of, table_key,
+    Counter, NodeRecord, ShardRecord, counter_key, decode, encode, shard_spans_of, table_key,
     table_name_key, tables,
 };
 
 /// A change of the catalog in progress.
 #[derive(Debug)]
 pub(super) struct DdlJob {
-    ticket: Ticket,
+    pub(super) ticket: Ticket,
     statement: Statement,
     stage: Stage,
     attempts: u32,
+    /// How many versions there will be with it.
+    next_version: u64,
+    /// When it no longer waits for the version before it.
+    give_up: Mono,
+}
+
+impl DdlJob {
+    /// Whether it has waited for too long to be made.
+    pub(super) fn is_late(&self, now: &Now) -> bool {
+        self.give_up <= now.mono
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -50,7 +64,7 @@ enum Stage {
     /// The commit is under way.
     Created(Arc<TableSchema>, Vec<ShardDescriptor>),
     /// The commit is under way.
-    Dropped(TableId, Vec<ShardDescriptor>),
+    Dropped(Vec<ShardDescriptor>),
 }
 
 impl Gateway {
@@ -62,8 +76,7 @@ impl Gateway {
         table: NewTable,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
-        let (statement, stage) = (Statement::Create(table), Stage::Reading);
-        let job = DdlJob { ticket, statement, stage, attempts: 1 };
+        let job = self.job(now, ticket, Statement::Create(table));
         self.start_ddl(now, client, None, job, effects)
     }
 
@@ -82,12 +95,22 @@ impl Gateway {
                 Statement::Drop { name, id: Some(id) }
             }
         };
-        let stage = Stage::Reading;
-        let job = DdlJob { ticket, statement, stage, attempts: 1 };
+        let job = self.job(now, ticket, statement);
         self.start_ddl(now, client, None, job, effects)
     }
 
-    fn start_ddl(
+    fn job(&self, now: &Now, ticket: Ticket, statement: Statement) -> DdlJob {
+        DdlJob {
+            ticket,
+            statement,
+            stage: Stage::Reading,
+            attempts: 1,
+            next_version: 0,
+            give_up: now.mono.plus(self.settings.ddl_wait_max),
+        }
+    }
+
+    pub(super) fn start_ddl(
         &mut self,
         now: &Now,
         client: ClientId,
@@ -101,15 +124,16 @@ impl Gateway {
         let owner = self.new_session(now, client, (id, priority), Driver::Only)?;
         // The nodes are read with the rest, under the same exclusive locks: changes of the catalog are
         // rare, and one round is simpler than two.
-        let spans = match &job.statement {
-            Statement::Create(table) => vec![
+        let mut spans = vec![KeySpan::point(counter_key(Counter::Catalog))];
+        match &job.statement {
+            Statement::Create(table) => spans.extend([
                 KeySpan::point(table_name_key(&table.name)),
                 KeySpan::point(counter_key(Counter::Table)),
                 KeySpan::point(counter_key(Counter::Shard)),
                 table_span(tables::NODES),
-            ],
-            Statement::Drop { name, .. } => vec![KeySpan::point(table_name_key(name))],
-        };
+            ]),
+            Statement::Drop { name, .. } => spans.push(KeySpan::point(table_name_key(name))),
+        }
         if let Some(session) = self.sessions.get_mut(&owner) {
             session.ddl = Some(Box::new(job));
         }
@@ -141,6 +165,25 @@ impl Gateway {
     ) {
         let Some(session) = self.sessions.get_mut(&owner) else { return };
         let Some(mut job) = session.ddl.take() else { return };
+        if matches!(job.stage, Stage::Reading) {
+            let (client, priority) = (session.client, session.transaction.priority());
+            let version = match version_of(&rows) {
+                Ok((version, number)) => {
+                    job.next_version = number + 1;
+                    version
+                }
+                Err(error) => {
+                    session.ddl = Some(job);
+                    return self.object(now, owner, error, effects);
+                }
+            };
+            if !self.is_everywhere(now, version) {
+                self.roll_back(now, owner, effects);
+                let next = change::Next::Make(*job, priority);
+                return self.await_version(now, Change { version, client, next }, effects);
+            }
+        }
+        let Some(session) = self.sessions.get_mut(&owner) else { return };
         let next = match (&job.statement, &job.stage) {
             (Statement::Create(table), _) => {
                 formed_create(table.clone(), &rows, &self.settings.encoding)
@@ -155,7 +198,9 @@ impl Gateway {
             }
             Next::Commit(stage, writes) => {
                 job.stage = stage;
-                for write in writes {
+                let version = Some(encode(&job.next_version)?);
+                let version = Write { key: counter_key(Counter::Catalog), value: version };
+                for write in writes.into_iter().chain([version]) {
                     session.transaction.write(write)?;
                 }
                 Ok(None)
@@ -184,33 +229,56 @@ impl Gateway {
     ) {
         let ticket = job.ticket;
         match (outcome, job.stage) {
-            (Ok(_), Stage::Created(schema, shards)) => {
-                self.catalog.insert(Arc::clone(&schema));
+            (Ok(Response::Committed(committed)), Stage::Created(schema, shards)) => {
                 let all = self.map.iter().chain(&shards).cloned().collect::<Vec<_>>();
                 self.map = Arc::new(ShardMap::new(all));
                 effects.push(Effect::UpdateMap(Arc::clone(&self.map)));
                 effects.push(Effect::NewShards(shards));
-                answer(effects, ticket, Response::Table(schema));
+                let response = Response::Table(schema);
+                self.ddl_made(now, owner, committed.commit_ts, (ticket, response), effects);
             }
-            (Ok(_), Stage::Dropped(table, shards)) => {
-                self.catalog.remove(table);
+            (Ok(Response::Committed(committed)), Stage::Dropped(shards)) => {
                 effects.push(Effect::DroppedShards(shards));
-                answer(effects, ticket, Response::TableDropped);
+                let done = (ticket, Response::TableDropped);
+                self.ddl_made(now, owner, committed.commit_ts, done, effects);
             }
-            (Ok(_), Stage::Reading | Stage::ReadingTable) => {
+            (Ok(_), _) => {
                 unreachable!("a change of the catalog commits only once it formed its writes");
             }
             (Err(Error::Aborted { .. }), _) if job.attempts < self.settings.ddl_attempts_max => {
                 let Some(session) = self.sessions.get(&owner) else { return };
                 let (client, priority) = (session.client, session.transaction.priority());
-                let (statement, attempts) = (job.statement, job.attempts + 1);
-                let again = DdlJob { ticket, statement, stage: Stage::Reading, attempts };
+                let attempts = job.attempts + 1;
+                let again = DdlJob { stage: Stage::Reading, attempts, ..job };
                 if let Err(error) = self.start_ddl(now, client, Some(priority), again, effects) {
                     effects.push(Effect::Answer { ticket, answer: Err(error) });
                 }
             }
             (Err(error), _) => effects.push(Effect::Answer { ticket, answer: Err(error) }),
         }
+    }
+
+    /// The change is committed; it is answered when every gateway uses the version that it made.
+    fn ddl_made(
+        &mut self,
+        now: &Now,
+        owner: u64,
+        version: Timestamp,
+        (ticket, response): (Ticket, Response),
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(client) = self.sessions.get(&owner).map(|session| session.client) else { return };
+        let next = change::Next::Answer(ticket, response);
+        self.await_version(now, Change { version, client, next }, effects);
+    }
+}
+
+/// The catalog's version, and how many there were.
+fn version_of(rows: &[Row]) -> Result<(Timestamp, u64), Error> {
+    let key = counter_key(Counter::Catalog);
+    match rows.iter().find(|row| row.key == key) {
+        Some(row) => Ok((row.timestamp, decode(&row.value)?)),
+        None => Ok((Timestamp::ZERO, 0)),
     }
 }
 
@@ -254,7 +322,7 @@ fn formed_drop(name: &str, rows: &[Row]) -> Result<Next, Error> {
         .map(|row| decode::<ShardRecord>(&row.value))
         .collect::<Result<Vec<_>, _>>()?;
     let dropped = drop_table(&schema, shards)?;
-    Ok(Next::Commit(Stage::Dropped(schema.id(), dropped.shards), dropped.writes))
+    Ok(Next::Commit(Stage::Dropped(dropped.shards), dropped.writes))
 }
 
 fn value_of<T: serde::de::DeserializeOwned>(rows: &[Row], key: &Key) -> Result<Option<T>, Error> {

@@ -1,6 +1,6 @@
 //! The state machine: inputs, effects, and which part handles what.
 
-use proto::{Key, Priority, TableId, TxnId};
+use proto::{Key, NodeId, Priority, TableId, TxnId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,9 @@ use super::api::{
     TransactionHandle, TransactionOptions,
 };
 use super::catalog::Catalog;
+use super::change::Changes;
 use super::error::{Error, InvalidRequest};
+use super::lease::{Lease, no_lease};
 use super::mutation;
 use super::session::Session;
 use super::settings::GatewaySettings;
@@ -43,6 +45,11 @@ pub enum Input {
     ClientGone(ClientId),
     /// The router lacks a shard, or tables and shards may have changed: read the system tables again.
     Refresh,
+    /// The catalog has this version, and somebody waits for it to be in use everywhere.
+    CatalogChanged {
+        /// The commit timestamp of the change.
+        version: Timestamp,
+    },
     /// Time passed.
     Tick,
 }
@@ -74,6 +81,13 @@ pub enum Effect {
     NewShards(Vec<ShardDescriptor>),
     /// A committed DROP TABLE has no more use for these: have them removed.
     DroppedShards(Vec<ShardDescriptor>),
+    /// Tell the gateways of these nodes, this one included. Repeated as long as somebody waits for it.
+    CatalogChanged {
+        /// The commit timestamp of the change.
+        version: Timestamp,
+        /// The registered nodes.
+        nodes: Vec<NodeId>,
+    },
 }
 
 /// A request that waits for the catalog to be read again.
@@ -83,10 +97,23 @@ struct Parked {
     ticket: Ticket,
     request: Request,
     refreshes: u32,
+    /// How often it waited for anything.
+    rounds: u32,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    /// A lease on the catalog.
+    Lease,
+    /// A newer reading of the system tables.
+    Rows,
 }
 
 /// How often the catalog is read for a table that it lacks: the first reading may have begun too early.
 const REFRESHES_MAX: u32 = 2;
+/// How often a request waits for a lease and rows that fit: each may be overtaken by a change.
+const ROUNDS_MAX: u32 = 8;
 
 /// See the module above.
 #[derive(Debug)]
@@ -102,6 +129,8 @@ pub struct Gateway {
     pub(super) snapshots: BTreeMap<u64, Snapshot>,
     lookups: BTreeMap<u64, Ticket>,
     parked: Vec<Parked>,
+    pub(super) lease: Lease,
+    pub(super) changes: Changes,
     pub(super) refresh: Option<u64>,
     /// Whether somebody asked for a reading while one was under way, which may have begun too early.
     refresh_again: bool,
@@ -116,6 +145,8 @@ impl Gateway {
     pub fn new(settings: GatewaySettings) -> Self {
         let map = Arc::new(ShardMap::new([settings.system_shard.clone()]));
         Gateway {
+            lease: Lease::new(settings.start),
+            changes: Changes::new(),
             settings,
             catalog: Catalog::default(),
             map,
@@ -162,7 +193,7 @@ impl Gateway {
     pub fn step(&mut self, now: &Now, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Request { client, ticket, request } => {
-                let parked = Parked { client, ticket, request, refreshes: 0 };
+                let parked = Parked { client, ticket, request, refreshes: 0, rounds: 0 };
                 self.request(now, parked, effects);
             }
             Input::Completed { call, result } => self.completed(now, call, result, effects),
@@ -173,8 +204,10 @@ impl Gateway {
                 for owner in owners {
                     self.roll_back(now, owner, effects);
                 }
+                self.drop_changes_of(client, effects);
             }
             Input::Refresh => self.start_refresh(now, effects),
+            Input::CatalogChanged { version } => self.catalog_changed(now, version, effects),
             Input::Tick => self.tick(now, effects),
         }
     }
@@ -182,24 +215,45 @@ impl Gateway {
     /// When [`Input::Tick`] is due; [`Mono::MAX`] if never.
     #[must_use]
     pub fn next_deadline(&self) -> Mono {
-        self.timers.first().map_or(Mono::MAX, |(at, _)| *at)
+        let timers = self.timers.first().map_or(Mono::MAX, |(at, _)| *at);
+        timers.min(self.lease.next_deadline()).min(self.changes.next_deadline())
     }
 
     fn request(&mut self, now: &Now, parked: Parked, effects: &mut Vec<Effect>) {
-        if parked.refreshes < REFRESHES_MAX && self.needs_refresh(&parked) {
-            if self.parked.len() >= self.settings.parked_max {
-                let error = Error::Overloaded { what: "requests waiting for the catalog".into() };
-                effects.push(Effect::Answer { ticket: parked.ticket, answer: Err(error) });
-                return;
+        let ticket = parked.ticket;
+        let refused = match self.lack(now, &parked) {
+            None => None,
+            Some(_) if self.parked.len() >= self.settings.parked_max => {
+                Some(Error::Overloaded { what: "requests waiting for the catalog".into() })
             }
-            self.parked.push(parked);
-            self.start_refresh(now, effects);
+            Some(Lack::Lease) if parked.rounds >= ROUNDS_MAX => Some(no_lease()),
+            Some(lack) => {
+                self.parked.push(parked);
+                return match lack {
+                    Lack::Lease => self.pursue_lease(now, effects),
+                    Lack::Rows => self.start_refresh(now, effects),
+                };
+            }
+        };
+        if let Some(error) = refused {
+            effects.push(Effect::Answer { ticket, answer: Err(error) });
             return;
         }
-        let ticket = parked.ticket;
+        if parked.request.uses_tables() {
+            self.renew_lease(now, effects);
+        }
         if let Err(error) = self.dispatch(now, parked, effects) {
             effects.push(Effect::Answer { ticket, answer: Err(error) });
         }
+    }
+
+    /// What a request must wait for.
+    fn lack(&self, now: &Now, parked: &Parked) -> Option<Lack> {
+        if self.lacks_lease(now, &parked.request) {
+            return Some(Lack::Lease);
+        }
+        let looks = parked.refreshes < REFRESHES_MAX && parked.rounds < ROUNDS_MAX;
+        (looks && self.needs_refresh(parked)).then_some(Lack::Rows)
     }
 
     /// Whether a request names a table that is not known, or wants to know what is there now.
@@ -354,7 +408,9 @@ impl Gateway {
         result: Result<Reply, CallError>,
         effects: &mut Vec<Effect>,
     ) {
-        if self.sessions.contains_key(&call.owner) {
+        if self.is_lease_call(call.owner) {
+            self.lease_answered(now, result, effects);
+        } else if self.sessions.contains_key(&call.owner) {
             self.session_completed(now, call, result, effects);
         } else if self.snapshots.contains_key(&call.owner) {
             self.snapshot_completed(now, call, result, effects);
@@ -378,7 +434,7 @@ impl Gateway {
         }
         match self.refresh_snapshot(now, effects) {
             Ok(owner) => self.refresh = Some(owner),
-            Err(error) => self.refresh_failed(&error, effects),
+            Err(error) => self.fail_parked(&error, effects),
         }
     }
 
@@ -397,19 +453,30 @@ impl Gateway {
             Ok(map) => {
                 self.map = Arc::new(map);
                 effects.push(Effect::UpdateMap(Arc::clone(&self.map)));
-                for mut parked in std::mem::take(&mut self.parked) {
+                self.rows_read();
+                for parked in &mut self.parked {
                     parked.refreshes += 1;
-                    self.request(now, parked, effects);
                 }
+                self.unpark(now, effects);
+                self.acknowledge(now, effects);
             }
-            Err(error) => self.refresh_failed(&error, effects),
+            Err(error) => self.fail_parked(&error, effects),
         }
         if again && self.refresh.is_none() {
             self.start_refresh(now, effects);
         }
     }
 
-    fn refresh_failed(&mut self, error: &Error, effects: &mut Vec<Effect>) {
+    /// What was waited for is there, or something of it: each request looks again.
+    pub(super) fn unpark(&mut self, now: &Now, effects: &mut Vec<Effect>) {
+        for mut parked in std::mem::take(&mut self.parked) {
+            parked.rounds += 1;
+            self.request(now, parked, effects);
+        }
+    }
+
+    /// What was waited for cannot be had.
+    pub(super) fn fail_parked(&mut self, error: &Error, effects: &mut Vec<Effect>) {
         for parked in std::mem::take(&mut self.parked) {
             effects.push(Effect::Answer { ticket: parked.ticket, answer: Err(error.clone()) });
         }
@@ -422,6 +489,8 @@ impl Gateway {
             self.timers.remove(&(at, owner));
             self.session_tick(now, owner, effects);
         }
+        self.look_at_lease(now, effects);
+        self.look_at_changes(now, effects);
     }
 
     pub(super) fn set_timer(&mut self, at: Mono, owner: u64) {
@@ -452,9 +521,16 @@ impl Gateway {
         assert_eq!(self.by_id.len(), self.sessions.len(), "every id has a session");
         assert_eq!(self.by_client.len(), self.sessions.len(), "every session has a client");
         assert!(
-            self.parked.is_empty() || self.refresh.is_some(),
-            "requests are parked only while the catalog is read"
+            self.parked.is_empty() || self.refresh.is_some() || self.lease.is_asked(),
+            "requests are parked only while the catalog is read or a lease on it is asked for"
         );
+        let mut users = BTreeMap::<Timestamp, usize>::new();
+        let of_sessions = self.sessions.values().filter_map(|session| session.in_use);
+        let of_reads = self.snapshots.values().filter_map(Gateway::version_in_use);
+        for version in of_sessions.map(|in_use| in_use.version).chain(of_reads) {
+            *users.entry(version).or_default() += 1;
+        }
+        self.lease.check_invariants(&users);
     }
 }
 

@@ -10,13 +10,15 @@
 //! transaction run its commit round; its end answers the ticket.
 //!
 //! Not here: SQL; routing and retries (see `routing`); retries of a client's transaction, which only the
-//! client can run again; catalog leases of section 7 (see `catalog.rs`).
+//! client can run again. Tables are used under a lease on the catalog's version: see `lease.rs`.
 
 pub mod api;
 mod catalog;
+mod change;
 mod ddl;
 mod error;
 mod keys;
+mod lease;
 mod machine;
 mod mutation;
 mod session;

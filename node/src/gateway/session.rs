@@ -5,7 +5,7 @@
 
 use proto::{KeySpan, Priority, TxnId};
 use std::collections::BTreeMap;
-use truetime::{Mono, Now};
+use truetime::{Mono, Now, Timestamp};
 use txn::lock_table::LockMode;
 use txn::message::{AbortReason, ReadLimit, Reply};
 use txn::transaction::{
@@ -18,6 +18,7 @@ use super::api::{
 };
 use super::ddl::DdlJob;
 use super::error::{Error, InvalidRequest, Subject};
+use super::lease::CatalogUse;
 use super::machine::{Effect, Gateway, answer};
 use super::mutation::{Forming, resolve};
 use super::snapshot::ClientRead;
@@ -32,6 +33,8 @@ pub(super) enum ReadPurpose {
     Forming(Vec<KeySpan>),
     /// The system rows that a change of the catalog needs.
     Ddl,
+    /// What this gateway acknowledged before.
+    Acknowledgement,
 }
 
 /// What happens to mutations once their writes are formed.
@@ -63,6 +66,10 @@ pub(super) struct Session {
     pub(super) ddl: Option<Box<DdlJob>>,
     /// Its place among the ended ones.
     ended: Option<u64>,
+    /// The catalog version that it writes the acknowledgement of.
+    pub(super) acknowledges: Option<Timestamp>,
+    /// The catalog version under which it began to use tables, and until when it may commit.
+    pub(super) in_use: Option<CatalogUse>,
     /// Its entry in the timers.
     pub(super) wake: Mono,
 }
@@ -123,6 +130,8 @@ impl Gateway {
             objection: None,
             ddl: None,
             ended: None,
+            acknowledges: None,
+            in_use: None,
             wake,
         };
         self.sessions.insert(owner, session);
@@ -172,6 +181,7 @@ impl Gateway {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         let owner = self.open_session(now, id)?;
+        self.use_tables(owner)?;
         let resolved = self.resolve_read(&read)?;
         if resolved.token.as_ref().is_some_and(|token| token.at.is_some()) {
             return Err(InvalidRequest::ResumeToken.into());
@@ -215,6 +225,7 @@ impl Gateway {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         let owner = self.open_session(now, id)?;
+        self.use_tables(owner)?;
         let steps = resolve(mutations, &self.catalog, &self.settings.encoding)?;
         self.form(now, owner, Forming::new(steps), Then::Answer(ticket), effects);
         Ok(())
@@ -244,6 +255,7 @@ impl Gateway {
         if !session.reads.is_empty() || session.forming.is_some() {
             return Err(InvalidRequest::Busy.into());
         }
+        self.use_tables(owner)?;
         let steps = resolve(mutations, &self.catalog, &self.settings.encoding)?;
         if let Some(session) = self.sessions.get_mut(&owner) {
             session.waiting.push(ticket);
@@ -307,6 +319,9 @@ impl Gateway {
 
     pub(super) fn commit_now(&mut self, now: &Now, owner: u64, effects: &mut Vec<Effect>) {
         let Some(session) = self.sessions.get_mut(&owner) else { return };
+        if let Some(in_use) = session.in_use {
+            session.transaction.stay_below(in_use.end);
+        }
         let mut todo = Vec::new();
         match session.transaction.commit(now, self.map.as_ref(), &mut todo) {
             Ok(()) => self.run(now, owner, todo, effects),
@@ -520,9 +535,13 @@ impl Gateway {
                 self.formed(now, owner, effects);
             }
             (ReadPurpose::Ddl, Ok(read)) => self.ddl_read(now, owner, read.rows, effects),
-            (ReadPurpose::Forming(_) | ReadPurpose::Ddl, Err(error)) => {
-                self.object(now, owner, error, effects);
+            (ReadPurpose::Acknowledgement, Ok(read)) => {
+                self.acknowledgement_read(now, owner, &read.rows, effects);
             }
+            (
+                ReadPurpose::Forming(_) | ReadPurpose::Ddl | ReadPurpose::Acknowledgement,
+                Err(error),
+            ) => self.object(now, owner, error, effects),
         }
     }
 
@@ -539,6 +558,7 @@ impl Gateway {
         }
         let rolling_back = std::mem::take(&mut session.rolling_back);
         let ddl = session.ddl.take();
+        let (in_use, acknowledges) = (session.in_use.take(), session.acknowledges.take());
         let outcome = match (objection, &end) {
             (Some(objection), End::NotCommitted { .. }) => Err(objection),
             (_, end) => answer_of(id, end),
@@ -562,10 +582,21 @@ impl Gateway {
         for ticket in waiting {
             effects.push(Effect::Answer { ticket, answer: outcome.clone() });
         }
+        if let Some(in_use) = in_use {
+            self.lease.end_use(in_use.version);
+            if matches!(end, End::OutcomeUnknown { .. }) {
+                // It may still commit, below the end that it named.
+                self.lease.doubt(in_use);
+            }
+        }
+        if let Some(version) = acknowledges {
+            self.acknowledgement_ended(now, version, outcome.is_ok());
+        }
         if let Some(ddl) = ddl {
             self.ddl_ended(now, owner, *ddl, outcome, effects);
         }
         self.keep_ended(owner);
+        self.acknowledge(now, effects);
     }
 }
 

@@ -16,6 +16,8 @@ pub struct GatewaySettings {
     pub start: u32,
     /// Which of the node's cores it runs on: likewise.
     pub core: u16,
+    /// How many the node has: each acknowledges catalog versions for itself.
+    pub cores: u16,
     /// The system shard, from configuration.
     pub system_shard: ShardDescriptor,
     /// Seals resume tokens; the same on all nodes (T17).
@@ -42,6 +44,11 @@ pub struct GatewaySettings {
     pub future_reads_max: Duration,
     /// How often a CREATE or DROP TABLE is tried when it is aborted.
     pub ddl_attempts_max: u32,
+    /// How long a CREATE or DROP TABLE waits for the change before it to be in use everywhere: longer than
+    /// a catalog lease and what its bound is ahead.
+    pub ddl_wait_max: Duration,
+    /// Changes of the catalog that may wait at the most.
+    pub ddl_waits_max: usize,
 }
 
 impl GatewaySettings {
@@ -52,6 +59,7 @@ impl GatewaySettings {
             node,
             start,
             core,
+            cores: 1,
             system_shard,
             token_key: [0, 0],
             transaction: TransactionSettings::default(),
@@ -66,6 +74,8 @@ impl GatewaySettings {
             encoding: EncodingLimits::default(),
             future_reads_max: Duration::from_secs(10),
             ddl_attempts_max: 10,
+            ddl_wait_max: Duration::from_secs(140),
+            ddl_waits_max: 1_000,
         }
     }
 }

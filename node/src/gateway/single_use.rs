@@ -14,6 +14,7 @@ use txn::transaction::{Driver, End};
 
 use super::api::{ClientId, Mutation, Ticket};
 use super::error::Error;
+use super::lease::no_lease;
 use super::machine::{Effect, Gateway, interval};
 use super::mutation::{Forming, coordinator_of, resolve};
 use super::session::{Then, answer_of};
@@ -63,8 +64,10 @@ impl Gateway {
             self.look_up(ticket, (id, coordinator, Asker::Gateway), effects);
             return Ok(());
         }
+        self.lease.held().ok_or_else(no_lease)?;
         let driver = Driver::OneOfSeveral { digest, coordinator, shard };
         let owner = self.new_session(now, client, (id, priority), driver)?;
+        self.use_tables(owner)?;
         if let Some(session) = self.sessions.get_mut(&owner) {
             session.waiting.push(ticket);
         }

@@ -13,10 +13,11 @@ use super::api::{
 };
 use super::error::{Error, InvalidRequest};
 use super::keys::{columns_of, row_of, spans_of};
+use super::lease::{CatalogUse, no_lease};
 use super::machine::{Effect, Gateway, answer, interval, unexpected_reply};
 use super::token::{self, ResumeToken};
 use crate::routing::{CallId, Preference, Route};
-use crate::system::tables;
+use crate::system::{Counter, counter_key, tables};
 use txn::lock_table::LockMode;
 
 /// What a client's read wants of the rows.
@@ -50,8 +51,11 @@ impl ClientRead {
 
 #[derive(Debug)]
 enum Purpose {
-    Client(ClientRead),
+    /// With the catalog version that it uses.
+    Client(ClientRead, CatalogUse),
     Refresh,
+    /// Who uses which catalog version.
+    Acknowledgements,
 }
 
 /// One read without locks in progress.
@@ -174,25 +178,57 @@ impl Gateway {
         if self.snapshots.len() >= self.settings.snapshots_max {
             return Err(Error::Overloaded { what: "reads at this gateway".to_owned() });
         }
+        // Section 7: at `at` these schemas must still be in use.
+        let in_use = self.lease.held().filter(|held| at < held.end).ok_or_else(no_lease)?;
         let Resolved { schema, columns, points, spans, limit, .. } = resolved;
-        let purpose = Purpose::Client(ClientRead { ticket, schema, columns, points, begun });
+        let client = ClientRead { ticket, schema, columns, points, begun };
+        let purpose = Purpose::Client(client, in_use);
         let limit = self.limit_of(limit);
+        // It may end at once.
+        self.lease.begin_use(in_use.version);
         match self.start_snapshot(now, (at, strong), spans, limit, purpose, effects) {
             Ok(_) => Ok(()),
-            Err(_) => Err(self.shard_missing(now, effects)),
+            Err(_) => {
+                self.lease.end_use(in_use.version);
+                Err(self.shard_missing(now, effects))
+            }
         }
     }
 
-    /// Reads shard map, schemas at one fresh timestamp.
+    /// Reads shard map, schemas and their version at one fresh timestamp.
     pub(super) fn refresh_snapshot(
         &mut self,
         now: &Now,
         effects: &mut Vec<Effect>,
     ) -> Result<u64, Error> {
+        // A version may be granted while its commit still waits: it must be seen all the same.
+        let at = interval(now)?.1.max(self.lease.newest());
+        let mut spans = [tables::SHARDS, tables::TABLES].map(table_span).to_vec();
+        spans.push(KeySpan::point(counter_key(Counter::Catalog)));
+        self.system_snapshot(now, at, spans, Purpose::Refresh, effects)
+    }
+
+    /// Reads which versions all nodes acknowledge.
+    pub(super) fn acknowledgements_snapshot(
+        &mut self,
+        now: &Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<u64, Error> {
         let at = interval(now)?.1;
-        let spans = [tables::SHARDS, tables::TABLES].map(table_span).to_vec();
+        let spans = [tables::NODES, tables::ACKNOWLEDGEMENTS].map(table_span).to_vec();
+        self.system_snapshot(now, at, spans, Purpose::Acknowledgements, effects)
+    }
+
+    fn system_snapshot(
+        &mut self,
+        now: &Now,
+        at: Timestamp,
+        spans: Vec<KeySpan>,
+        purpose: Purpose,
+        effects: &mut Vec<Effect>,
+    ) -> Result<u64, Error> {
         let limit = ReadLimit { rows: u64::MAX, bytes: u64::MAX };
-        self.start_snapshot(now, (at, true), normalise(spans), limit, Purpose::Refresh, effects)
+        self.start_snapshot(now, (at, true), normalise(spans), limit, purpose, effects)
             .map_err(|_| no_shard())
     }
 
@@ -272,14 +308,27 @@ impl Gateway {
             Purpose::Refresh => {
                 self.refresh_done(now, result.map(|read| read.rows), effects);
             }
-            Purpose::Client(mut client) => {
+            Purpose::Acknowledgements => {
+                self.acknowledgements_read(now, result.map(|read| read.rows), effects);
+            }
+            Purpose::Client(mut client, in_use) => {
+                self.lease.end_use(in_use.version);
                 let ticket = client.ticket;
                 let pinned = (Some(snapshot.at), snapshot.strong);
                 match result.and_then(|read| self.rows_of(&mut client, read, pinned)) {
                     Ok(rows) => answer(effects, ticket, Response::Rows(rows)),
                     Err(error) => effects.push(Effect::Answer { ticket, answer: Err(error) }),
                 }
+                self.acknowledge(now, effects);
             }
+        }
+    }
+
+    /// The catalog version that a read of a client uses.
+    pub(super) fn version_in_use(snapshot: &Snapshot) -> Option<Timestamp> {
+        match &snapshot.purpose {
+            Purpose::Client(_, in_use) => Some(in_use.version),
+            Purpose::Refresh | Purpose::Acknowledgements => None,
         }
     }
 

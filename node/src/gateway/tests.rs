@@ -1,5 +1,6 @@
 //! The gateway against a cluster in memory that keeps the meaning of the messages and answers at once.
 
+mod catalog;
 mod cluster;
 mod locked;
 mod snapshots;
@@ -32,6 +33,8 @@ pub(super) struct Rig {
     /// Every request to a shard since last taken.
     pub(super) asked: Vec<(ShardRequest, Route)>,
     pub(super) others: Vec<Effect>,
+    /// Calls that nobody answered.
+    pub(super) unanswered: Vec<crate::routing::CallId>,
 }
 
 pub(super) const CLIENT: ClientId = ClientId(1);
@@ -61,6 +64,7 @@ impl Rig {
             answers: Vec::new(),
             asked: Vec::new(),
             others: Vec::new(),
+            unanswered: Vec::new(),
         }
     }
 
@@ -109,12 +113,17 @@ impl Rig {
                     Effect::Call { call, request, route } => {
                         let result = self.cluster.serve(&now, &request);
                         self.asked.push((request, route));
-                        if let Some(result) = result {
-                            inputs.push_back(Input::Completed { call, result });
+                        match result {
+                            Some(result) => inputs.push_back(Input::Completed { call, result }),
+                            None => self.unanswered.push(call),
                         }
                     }
                     Effect::Answer { ticket, answer } => self.answers.push((ticket, answer)),
                     Effect::UpdateMap(map) => self.cluster.map = map,
+                    Effect::CatalogChanged { version, nodes } => {
+                        assert!(nodes.contains(&NodeId(1)), "all registered nodes are told");
+                        inputs.push_back(Input::CatalogChanged { version });
+                    }
                     other => self.others.push(other),
                 }
             }

@@ -383,6 +383,7 @@ impl Node {
         let mut gateway = GatewaySettings::new(node, start, core, member.system_shard.clone());
         let (low, high) = member.secret.split_at(8);
         let half = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("half of 16 bytes"));
+        gateway.cores = self.options.cores.max(1);
         gateway.token_key = [half(low), half(high)];
         let seed = half(&self.directory()[..8]) ^ (u64::from(start) << 32) ^ u64::from(core);
         CoreConfig {

@@ -70,9 +70,10 @@ impl SpandrelService {
         admit(&request)?;
         let place = Place::take(&inner.calls, inner.settings.calls_max)
             .ok_or_else(|| Failure::overloaded("calls of this node"))?;
-        let timeout = timeout_of(request.metadata(), inner.settings.call_time_max);
+        let (metadata, _, request) = request.into_parts();
+        let request = wrap(request);
+        let timeout = timeout_of(&metadata, inner.settings.time_max(Some(&request)));
         let deadline = Instant::now() + timeout;
-        let request = wrap(request.into_inner());
         let outbox = Arc::<Outbox>::default();
         let subject = call::timeout_subject(Some(&request));
         let call = outbox

@@ -29,6 +29,8 @@ pub struct ServerSettings {
     pub calls_max: usize,
     /// The longest that a call may take; also what one may take that names no limit of its own.
     pub call_time_max: Duration,
+    /// The same for calls that change the catalog, which may wait for the end of leases on it.
+    pub ddl_time_max: Duration,
     /// `txn.idle_timeout`, for clients to know how often to send keep-alives.
     pub idle_timeout: Duration,
     /// How long other nodes have to tell their status.
@@ -42,6 +44,7 @@ impl Default for ServerSettings {
             session_calls_max: 4_096,
             calls_max: 10_000,
             call_time_max: Duration::from_secs(60),
+            ddl_time_max: Duration::from_secs(150),
             idle_timeout: Duration::from_secs(10),
             status_time_max: Duration::from_secs(2),
         }
@@ -49,11 +52,20 @@ impl Default for ServerSettings {
 }
 
 impl ServerSettings {
+    /// The longest that a request may take.
+    pub(super) fn time_max(&self, request: Option<&WireRequest>) -> Duration {
+        match request {
+            Some(WireRequest::CreateTable(_) | WireRequest::DropTable(_)) => self.ddl_time_max,
+            Some(_) | None => self.call_time_max,
+        }
+    }
+
     /// For how long a call's answer is of interest.
-    pub(super) fn timeout(&self, milliseconds: u64) -> Duration {
+    pub(super) fn timeout(&self, request: Option<&WireRequest>, milliseconds: u64) -> Duration {
+        let max = self.time_max(request);
         match milliseconds {
-            0 => self.call_time_max,
-            some => Duration::from_millis(some).min(self.call_time_max),
+            0 => max,
+            some => Duration::from_millis(some).min(max),
         }
     }
 }

@@ -115,7 +115,8 @@ where
         if number == 0 {
             return self.end_with("`correlation_id` is 0; number calls from 1");
         }
-        let deadline = Instant::now() + self.inner.settings.timeout(timeout_ms.into());
+        let deadline =
+            Instant::now() + self.inner.settings.timeout(request.as_ref(), timeout_ms.into());
         let subject = call::timeout_subject(request.as_ref());
         let calls_max = self.inner.settings.session_calls_max;
         let call = match self.outbox.begin(number, deadline, subject, calls_max) {

@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use proto::{EntryId, LogIndex, NodeId, ReplicaId, ShardId, Term};
+use proto::{EntryId, Key, LogIndex, NodeId, ReplicaId, ShardId, Term};
 use truetime::{Mono, Now, Timestamp};
 use txn::command::{Entry, UnknownEntry};
 use txn::leader::{DiskRoom, Leader, Unanswered};
@@ -44,6 +44,7 @@ use crate::storage::version_store::{ApplyBatch, StateChange, StatePair, Version}
 /// One replica.
 pub struct Replica {
     descriptor: ShardDescriptor,
+    catalog_key: Option<Key>,
     config: ReplicaConfig,
     node: NodeId,
     raft: RaftGroup,
@@ -89,9 +90,11 @@ const RETAINED_ENTRIES_MIN: u64 = 8;
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Replica {
-    /// Starts a replica, new (`Durable::default()`) or from what was durable.
+    /// Starts a replica, new (`Durable::default()`) or from what was durable. `catalog_key` is that of the
+    /// catalog's version, for the shard that has it.
     pub fn open(
         descriptor: ShardDescriptor,
+        catalog_key: Option<Key>,
         node: NodeId,
         config: ReplicaConfig,
         seed: u64,
@@ -130,6 +133,7 @@ impl Replica {
         };
         let state = ShardState::load(descriptor.span.clone(), applied, &state)
             .map_err(|source| ReplicaError::State { shard, source })?;
+        let state = keeping(state, catalog_key.as_ref());
         let raft = RaftGroup::open(
             &raft_config,
             seed,
@@ -142,6 +146,7 @@ impl Replica {
         .map_err(|source| ReplicaError::Raft { shard, source })?;
         Ok(Replica {
             descriptor,
+            catalog_key,
             config,
             node,
             raft,
@@ -280,8 +285,9 @@ impl Replica {
     ) -> Result<(), ReplicaError> {
         let shard = self.descriptor.id;
         let Some(install) = self.installing.take() else { return Ok(()) };
-        self.state = ShardState::load(self.descriptor.span.clone(), install.meta.last, state)
+        let state = ShardState::load(self.descriptor.span.clone(), install.meta.last, state)
             .map_err(|source| ReplicaError::State { shard, source })?;
+        self.state = keeping(state, self.catalog_key.as_ref());
         // The store comes first: a log that begins behind it without it would be a hole.
         out.push(Effect::Log(LogRecord::Truncated { shard, through: install.meta.last }));
         self.log(install.entries, install.hard_state, out);
@@ -691,4 +697,12 @@ fn batch(shard: ShardId, applied: EntryId, changes: Changes, state: &ShardState)
         })
         .collect();
     ApplyBatch { shard, applied, versions, state }
+}
+
+/// The state, keeping the catalog's version if the shard has it.
+fn keeping(state: ShardState, catalog_key: Option<&Key>) -> ShardState {
+    match catalog_key {
+        Some(key) => state.with_catalog(key.clone()),
+        None => state,
+    }
 }

@@ -11,7 +11,8 @@
 //! | shards | 2 | start key | [`ShardRecord`] |
 //! | tables | 3 | table id | [`proto::encoding::TableSchema`] |
 //! | table names | 4 | name | table id |
-//! | counters | 5 | counter | next free number |
+//! | counters | 5 | counter | next free number; `catalog` counts the catalog's versions |
+//! | acknowledgements | 6 | node id, core (2 bytes) | [`Acknowledgement`] |
 //!
 //! Not here: reading and writing them; the gateway does. [`ddl`] has what a change of the catalog writes, as
 //! a function of what was read.
@@ -20,6 +21,7 @@ pub mod ddl;
 mod record;
 
 pub use record::{
-    Counter, NodeRecord, ShardRecord, ShardState, SystemError, counter_key, decode, encode,
-    node_key, shard_key, shard_spans_of, system_shard_span, table_key, table_name_key, tables,
+    Acknowledgement, Counter, NodeRecord, ShardRecord, ShardState, SystemError,
+    acknowledgement_key, acknowledging, counter_key, decode, encode, node_key, shard_key,
+    shard_spans_of, system_shard_span, table_key, table_name_key, tables,
 };

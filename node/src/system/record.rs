@@ -4,6 +4,7 @@ use proto::encoding::table_span;
 use proto::{Key, KeySpan, NodeId, TableId, Value};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use truetime::Timestamp;
 
 use crate::routing::ShardDescriptor;
 
@@ -21,6 +22,8 @@ pub mod tables {
     pub const TABLE_NAMES: TableId = TableId(4);
     /// The next free numbers.
     pub const COUNTERS: TableId = TableId(5);
+    /// Which catalog version each core of each node acknowledges.
+    pub const ACKNOWLEDGEMENTS: TableId = TableId(6);
 }
 
 /// The version byte of all records.
@@ -70,6 +73,17 @@ pub enum Counter {
     Shard,
     /// Tables.
     Table,
+    /// Catalog versions. What names a version is the commit timestamp of this counter's row.
+    Catalog,
+}
+
+/// What one core of a node says of the catalog version that it uses (TRANSACTIONS.md section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// It uses this version or a newer one, and nothing of its own on an older one is open or unanswered.
+    pub version: Timestamp,
+    /// How many cores its process has, each of which acknowledges for itself.
+    pub cores: u16,
 }
 
 impl Counter {
@@ -77,7 +91,7 @@ impl Counter {
     #[must_use]
     pub fn first(self) -> u64 {
         match self {
-            Counter::Node => 1,
+            Counter::Node | Counter::Catalog => 1,
             // The system shard is 1.
             Counter::Shard => 2,
             Counter::Table => u64::from(TableId::FIRST_USER.0),
@@ -174,8 +188,26 @@ pub fn counter_key(counter: Counter) -> Key {
         Counter::Node => b"node",
         Counter::Shard => b"shard",
         Counter::Table => b"table",
+        Counter::Catalog => b"catalog",
     };
     row_key(tables::COUNTERS, name)
+}
+
+/// Where the acknowledgement of a core is.
+#[must_use]
+pub fn acknowledgement_key(node: NodeId, core: u16) -> Key {
+    let mut key = node.0.to_be_bytes().to_vec();
+    key.extend_from_slice(&core.to_be_bytes());
+    row_key(tables::ACKNOWLEDGEMENTS, &key)
+}
+
+/// Whose acknowledgement is there.
+#[must_use]
+pub fn acknowledging(key: &Key) -> Option<(NodeId, u16)> {
+    let prefix = table_span(tables::ACKNOWLEDGEMENTS).start;
+    let rest = key.as_bytes().strip_prefix(prefix.as_bytes())?;
+    let (node, core) = rest.split_first_chunk::<8>()?;
+    Some((NodeId(u64::from_be_bytes(*node)), u16::from_be_bytes(core.try_into().ok()?)))
 }
 
 /// The record's own key comes last, so raw bytes keep their order.
@@ -212,11 +244,20 @@ mod tests {
             (tables::TABLES, table_key(TableId(u32::MAX))),
             (tables::TABLE_NAMES, table_name_key("zzz")),
             (tables::COUNTERS, counter_key(Counter::Table)),
+            (tables::COUNTERS, counter_key(Counter::Catalog)),
+            (tables::ACKNOWLEDGEMENTS, acknowledgement_key(NodeId(u64::MAX), u16::MAX)),
         ] {
             assert!(span.contains(&key), "{key}");
             assert!(table_span(table).contains(&key), "{key}");
             assert_eq!(table_of(&key), Some(table), "{key}");
         }
+    }
+
+    #[test]
+    fn acknowledgement_key_says_whose_it_is() {
+        let key = acknowledgement_key(NodeId(300), 7);
+        assert_eq!(acknowledging(&key), Some((NodeId(300), 7)));
+        assert_eq!(acknowledging(&node_key(NodeId(300))), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! versions.
 
 use node::storage::record::{EntryKind, LogEntry};
+use node::system::{Counter, counter_key};
 use proto::{EntryId, Key, KeySpan, LogIndex, NodeId, ShardId, Value};
 use std::collections::BTreeMap;
 use truetime::Timestamp;
@@ -54,7 +55,7 @@ impl Reference {
     ) -> Option<Step> {
         let log = self.shards.entry(shard).or_insert_with(|| ShardLog {
             entries: Vec::new(),
-            state: ShardState::new(span.clone()),
+            state: state_of(shard, span),
             versions: BTreeMap::new(),
         });
         let hash = super::log_matching::hash_of(entry);
@@ -85,6 +86,15 @@ impl Reference {
     pub fn shards(&self) -> &BTreeMap<ShardId, ShardLog> {
         &self.shards
     }
+}
+
+/// The first state of a shard, as a replica has it.
+fn state_of(shard: ShardId, span: &KeySpan) -> ShardState {
+    let state = ShardState::new(span.clone());
+    if shard == ShardId::SYSTEM {
+        return state.with_catalog(counter_key(Counter::Catalog));
+    }
+    state
 }
 
 impl ShardLog {

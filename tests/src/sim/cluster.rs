@@ -115,6 +115,8 @@ pub(super) struct Cluster<'a> {
     pub(super) clock_faults: BTreeMap<usize, i64>,
     /// What the operator waits for: none while it waits, and no answer when it was lost.
     pub(super) operator: Option<(Ticket, Option<Option<Answer>>)>,
+    /// Changes of the catalog that were answered, beside those of the set-up.
+    pub(super) changes: u64,
     pub(super) system: ShardDescriptor,
     pub(super) next_ticket: u64,
     pub(super) passes: u64,
@@ -169,6 +171,7 @@ impl<'a> Cluster<'a> {
             handing_over: BTreeMap::new(),
             clock_faults: BTreeMap::new(),
             operator: None,
+            changes: 0,
             system,
             next_ticket: 1,
             passes: 0,

@@ -13,6 +13,7 @@
 //!
 //! Not here: SQL, more than one core of a node, damage to disks (`tests/log_crash`), membership changes.
 
+mod churn;
 mod client;
 mod cluster;
 mod faults;

@@ -187,6 +187,9 @@ impl Plan {
         let faults = if faulty { mix(rng) } else { BTreeMap::new() };
         let fault_interval = faulty.then(|| rng.log_between(200 * MS, 4 * SECOND));
         let attempt = rng.between(300 * MS, SECOND);
+        // Short, so that changes of the catalog that wait for its end come to theirs.
+        let lease = Duration::from_nanos(rng.between(2 * SECOND, 10 * SECOND));
+        replica.txn.catalog_lease = lease;
         Plan {
             nodes,
             clients: u32::try_from(rng.between(5, 20)).unwrap_or(5),

@@ -33,6 +33,8 @@ pub struct Outcome {
     pub unknown: u64,
     /// Attempts that were aborted.
     pub aborted: u64,
+    /// Tables created and dropped meanwhile.
+    pub changes: u64,
     /// How often each fault was drawn.
     pub faults: BTreeMap<&'static str, u64>,
 }
@@ -48,6 +50,8 @@ pub struct Summary {
     pub simulated: u64,
     /// Transactions that the checker saw.
     pub checked: u64,
+    /// Tables created and dropped meanwhile.
+    pub changes: u64,
     /// How often each fault was drawn.
     pub faults: BTreeMap<&'static str, u64>,
 }
@@ -58,6 +62,7 @@ impl Summary {
         self.seeds += 1;
         self.simulated += outcome.simulated;
         self.checked += outcome.checked;
+        self.changes += outcome.changes;
         for (fault, draws) in &outcome.faults {
             *self.faults.entry(fault).or_default() += draws;
         }
@@ -105,6 +110,7 @@ pub fn run(seed: u64, trace: Option<&mut dyn FnMut(&str)>) -> Outcome {
         committed: cluster.world.committed,
         unknown: cluster.world.unknown,
         aborted: cluster.world.aborted,
+        changes: cluster.changes,
         faults: cluster.drawn.iter().map(|(fault, draws)| (fault.name(), *draws)).collect(),
     }
 }
@@ -128,7 +134,7 @@ fn live(cluster: &mut Cluster<'_>) -> Result<(), String> {
     }
     cluster.begin_faults();
     let until = cluster.now + cluster.plan.work_time;
-    cluster.run(until, |_| false);
+    cluster.churn(until)?;
     cluster.heal();
     for seat in cluster.seats.values_mut() {
         seat.works = false;

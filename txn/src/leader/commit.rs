@@ -104,12 +104,17 @@ impl Leader {
         }
         let prepares: Vec<Timestamp> = commit.participants.iter().map(|p| p.prepare_ts).collect();
         let bound = commit.participants.iter().filter_map(|p| p.expires).min();
+        let below = commit.below;
         let Some(commit_ts) = self.choose_commit_ts(cx, right, prepares.into_iter()) else {
             return self.stall(id);
         };
         if bound.is_some_and(|bound| commit_ts >= bound) {
             // T25: a participant no longer vouches for its locks at s.
             return self.drop_unbound(cx, id, AbortReason::LeaseBound);
+        }
+        if below.is_some_and(|below| commit_ts >= below) {
+            // T62: at s its gateway may no longer use the schemas that the writes were formed with.
+            return self.drop_unbound(cx, id, AbortReason::SchemaChanged);
         }
         let local = self.txns.get_mut(&id).expect("looked up above");
         let Stage::CommitWaiting(commit) = std::mem::replace(&mut local.stage, Stage::Active)

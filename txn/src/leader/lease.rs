@@ -213,6 +213,9 @@ impl Leader {
         for wait in std::mem::take(&mut self.snapshot_waits) {
             cx.refuse(wait.caller, Refusal::NotLeader { hint: Some(self.node) });
         }
+        for (caller, _) in std::mem::take(&mut self.catalog_waits) {
+            cx.refuse(caller, Refusal::NotLeader { hint: Some(self.node) });
+        }
         self.stalled.clear();
     }
 
@@ -279,6 +282,7 @@ impl Leader {
         let mut callers: Vec<RequestId> =
             self.deferred.drain(..).map(|(caller, _)| caller).collect();
         callers.extend(self.snapshot_waits.drain(..).map(|wait| wait.caller));
+        callers.extend(self.catalog_waits.drain(..).map(|(caller, _)| caller));
         self.stalled.clear();
         for waiter in self.locks.fail_all() {
             if let Some((_, Waiting::Read { caller, .. } | Waiting::Lock { caller })) =

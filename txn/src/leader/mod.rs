@@ -18,17 +18,22 @@
 //! Not here: Raft, the routing of calls, reading rows (an effect), what followers do
 //! (`node/shard/follower`), escalation of locks.
 
+mod catalog;
 mod commit;
+mod config;
 mod lease;
 mod locks;
 mod participant;
 mod snapshot;
+mod stage;
 mod telling;
 #[cfg(test)]
 mod tests;
 mod timestamps;
 
 pub use commit::contradiction;
+pub use config::{Config, DiskRoom};
+use stage::Audience;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -43,61 +48,6 @@ use crate::message::{
     RequestId, Write,
 };
 use crate::state::{Applied, ShardState};
-
-/// Whether the disk of the leader's node has room for new work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DiskRoom {
-    /// It has.
-    #[default]
-    Enough,
-    /// What is left is for outcomes, aborts and clean-up (T52).
-    Short,
-}
-
-/// Durations and limits of the transaction core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// A transaction whose gateway is silent for this long loses its locks; a prepared one asks.
-    pub idle_timeout: Duration,
-    /// No attempt may claim a horizon further than this above its begin.
-    pub max_age_limit: Duration,
-    /// How long an outcome record is kept past its horizon.
-    pub record_ttl: Duration,
-    /// A clock wider than this assigns and promises nothing.
-    pub epsilon_max: Duration,
-    /// How far a lease reaches ahead.
-    pub lease_length: Duration,
-    /// How long a hand-over waits for prepared transactions before its release carries their bound.
-    pub hand_over_wait: Duration,
-    /// How long an older transaction waits for a prepared one before it asks that one's coordinator.
-    pub wound_delay: Duration,
-    /// Requests that may wait for the lease.
-    pub deferred_max: usize,
-    /// Transactions known at once.
-    pub transactions_max: usize,
-    /// Outcome records kept.
-    pub outcomes_max: usize,
-    /// Versions newer than this stay readable.
-    pub gc_ttl: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            idle_timeout: Duration::from_secs(10),
-            max_age_limit: Duration::from_secs(24 * 3600),
-            record_ttl: Duration::from_secs(600),
-            epsilon_max: Duration::from_millis(500),
-            lease_length: Duration::from_secs(2),
-            hand_over_wait: Duration::from_millis(100),
-            wound_delay: Duration::from_millis(20),
-            deferred_max: 10_000,
-            transactions_max: 100_000,
-            outcomes_max: 5_000_000,
-            gc_ttl: Duration::from_secs(3600),
-        }
-    }
-}
 
 /// One call of the leader to another shard, unique in its term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -211,6 +161,8 @@ struct CommitInHand {
     writes: Vec<Write>,
     participants: Vec<Participant>,
     digest: u64,
+    /// The end of its gateway's catalog lease.
+    below: Option<Timestamp>,
     /// Its abort must be logged before it is told: others may know of it.
     shared: bool,
 }
@@ -301,6 +253,9 @@ pub struct Leader {
     /// Answers that wait until a recorded commit timestamp is past.
     past_waits: BTreeMap<(Timestamp, TxnId), Vec<RequestId>>,
     snapshot_waits: Vec<SnapshotWait>,
+    /// Gateways that wait for a catalog lease, and the bound that each found.
+    catalog_waits: Vec<(RequestId, Timestamp)>,
+    catalog_bound_in_flight: bool,
     telling: BTreeMap<TxnId, Telling>,
     /// Acknowledged outcomes to forget with one of the next entries.
     done: Vec<(TxnId, Key)>,
@@ -362,6 +317,8 @@ impl Leader {
             commit_waits: BTreeSet::new(),
             past_waits: BTreeMap::new(),
             snapshot_waits: Vec::new(),
+            catalog_waits: Vec::new(),
+            catalog_bound_in_flight: false,
             telling: BTreeMap::new(),
             done: Vec::new(),
             calls: BTreeMap::new(),
@@ -486,6 +443,7 @@ impl Leader {
         callers.extend(std::mem::take(&mut self.past_waits).into_values().flatten());
         callers.extend(std::mem::take(&mut self.resolve_waits).into_values().flatten());
         callers.extend(self.snapshot_waits.drain(..).map(|wait| wait.caller));
+        callers.extend(self.catalog_waits.drain(..).map(|(caller, _)| caller));
         out.extend(
             callers
                 .into_iter()
@@ -500,6 +458,7 @@ impl Leader {
         self.grant_ready(cx);
         self.retry_stalled(cx);
         self.serve_snapshots(cx);
+        self.grant_catalog_leases(cx);
         self.note_blocked(cx);
         self.sweep(cx);
         self.flush_done(cx);
@@ -592,17 +551,32 @@ impl Leader {
                 let prepare = PrepareInHand { callers, key, coordinator, participants, writes };
                 self.prepare(cx, right, caller, attempt, prepare);
             }
-            Request::Commit { attempt, coordinator, writes, participants, digest, single_use } => {
+            Request::Commit {
+                attempt,
+                coordinator,
+                writes,
+                participants,
+                digest,
+                single_use,
+                below,
+            } => {
                 // Without a grant nothing but a record keeps an earlier copy from being executed later.
                 let shared = single_use || !participants.is_empty() || attempt.grant.is_none();
-                let callers = vec![caller];
-                let commit =
-                    CommitInHand { callers, coordinator, writes, participants, digest, shared };
+                let commit = CommitInHand {
+                    callers: vec![caller],
+                    coordinator,
+                    writes,
+                    participants,
+                    digest,
+                    below,
+                    shared,
+                };
                 self.commit(cx, right, caller, attempt, commit);
             }
             Request::Release { id, .. } => self.release_request(cx, caller, id),
             Request::KeepAlive { attempt, .. } => self.keep_alive(cx, right, caller, &attempt),
             Request::Lookup { id, asker, .. } => self.lookup(cx, caller, id, asker),
+            Request::CatalogLease { .. } => self.catalog_lease(cx, caller),
             Request::Abort { .. } | Request::Wound { .. } | Request::Resolve { .. } => {
                 unreachable!("facts are taken without the right once the leader has settled")
             }
@@ -630,6 +604,7 @@ impl Leader {
             | Request::Lookup { .. }
             | Request::Abort { .. }
             | Request::Wound { .. }
+            | Request::CatalogLease { .. }
             | Request::Resolve { .. } => false,
         }
     }
@@ -658,6 +633,7 @@ impl Leader {
             | Request::Wound { coordinator: key, .. }
             | Request::Release { key, .. }
             | Request::KeepAlive { key, .. }
+            | Request::CatalogLease { key }
             | Request::Resolve { key, .. } => span.contains(key),
         };
         if !inside {
@@ -678,6 +654,7 @@ impl Leader {
             | Request::GoAhead { .. }
             | Request::Release { .. }
             | Request::KeepAlive { .. }
+            | Request::CatalogLease { .. }
             | Request::Resolve { .. } => return None,
         };
         if id.horizon <= id.begin || id.horizon > id.begin.plus(self.config.max_age_limit) {
@@ -732,6 +709,9 @@ impl Leader {
             (Command::Prepare { id, .. }, Applied::Prepared { .. }) => self.prepared(cx, *id),
             (Command::Prepare { id, .. }, _) => self.prepare_void(cx, *id),
             (Command::Resolve { id, .. }, _) => self.resolved(cx, *id),
+            (Command::CatalogBound { .. }, _) if id.term == self.term => {
+                self.catalog_bound_applied(cx, applied);
+            }
             _ => {}
         }
     }
@@ -788,65 +768,6 @@ impl Leader {
                 local.is_some_and(|l| l.stage.is_bound()),
                 "{id} is prepared in the state but not bound here: {local:?}"
             );
-        }
-    }
-}
-
-/// Whom an answer from a record is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Audience {
-    Client,
-    Participant,
-}
-
-impl Audience {
-    fn of(asker: &Asker) -> Self {
-        match asker {
-            Asker::Gateway | Asker::Client => Audience::Client,
-            Asker::Participant { .. } => Audience::Participant,
-        }
-    }
-}
-
-impl Stage {
-    /// Prepared in one of the three senses of section 4.
-    fn is_bound(&self) -> bool {
-        match self {
-            Stage::Active
-            | Stage::CommitWaiting(_)
-            | Stage::PrepareWaiting(_)
-            | Stage::Aborting { .. } => false,
-            Stage::Committing { .. }
-            | Stage::CommitWait { .. }
-            | Stage::Preparing { .. }
-            | Stage::Prepared { .. }
-            | Stage::ReadPromised { .. } => true,
-        }
-    }
-
-    /// The timestamp at which, or from which on, its writes may appear.
-    fn writes_from(&self, id: &TxnId, state: &ShardState) -> Option<Timestamp> {
-        match self {
-            Stage::Committing { commit_ts, .. } | Stage::CommitWait { commit_ts, .. } => {
-                Some(*commit_ts)
-            }
-            Stage::Preparing { prepare_ts, .. } => Some(*prepare_ts),
-            Stage::Prepared { .. } => state.prepared().get(id).map(|record| record.prepare_ts),
-            Stage::Active
-            | Stage::CommitWaiting(_)
-            | Stage::PrepareWaiting(_)
-            | Stage::ReadPromised { .. }
-            | Stage::Aborting { .. } => None,
-        }
-    }
-
-    fn into_callers(self) -> Vec<RequestId> {
-        match self {
-            Stage::CommitWaiting(commit) | Stage::Committing { commit, .. } => commit.callers,
-            Stage::PrepareWaiting(prepare) | Stage::Preparing { prepare, .. } => prepare.callers,
-            Stage::CommitWait { callers, .. } => callers,
-            Stage::Aborting { callers, .. } => callers.into_iter().map(|(to, _)| to).collect(),
-            Stage::Active | Stage::Prepared { .. } | Stage::ReadPromised { .. } => Vec::new(),
         }
     }
 }

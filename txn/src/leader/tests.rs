@@ -2,6 +2,7 @@
 //! shard can show.
 
 mod binding;
+mod catalog;
 mod commits;
 mod crashes;
 mod doubt;

@@ -32,6 +32,8 @@ pub enum Obstacle {
     },
     /// The shard map has no shard for the key, also after it was read again.
     NoShard,
+    /// The gateway has no lease on the catalog, under which tables may be used (section 7).
+    NoCatalogLease,
 }
 
 impl fmt::Display for Obstacle {
@@ -43,6 +45,9 @@ impl fmt::Display for Obstacle {
             }
             Obstacle::Unreachable { shard, node } => {
                 write!(f, "node {node}, which serves shard {shard}, cannot be reached")
+            }
+            Obstacle::NoCatalogLease => {
+                f.write_str("this gateway holds no lease on the catalog at the moment")
             }
             Obstacle::NoShard => f.write_str("the shard map has no shard for this key"),
         }

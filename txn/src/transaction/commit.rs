@@ -363,8 +363,16 @@ impl Transaction {
             Driver::OneOfSeveral { .. } => true,
         };
         let attempt = self.touch(now, shard, Some(&coordinator));
-        let request =
-            Request::Commit { attempt, coordinator, writes, participants, digest, single_use };
+        let below = self.below;
+        let request = Request::Commit {
+            attempt,
+            coordinator,
+            writes,
+            participants,
+            digest,
+            single_use,
+            below,
+        };
         self.call(now, Purpose::Commit, request, effects);
     }
 

@@ -3,12 +3,13 @@
 use proto::{Epoch, GrantPair, Key, KeySpan, NodeId, ReplicaId, ShardId, TxnId, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use truetime::{Now, Timestamp};
 use txn::message::{AbortReason, Outcome, ReadLimit, Reply, Request, Row, Write};
 use txn::transaction::{CallError, Obstacle};
 
 use crate::routing::{ShardDescriptor, ShardMap};
-use crate::system::{NodeRecord, encode, node_key, system_shard_span};
+use crate::system::{Counter, NodeRecord, counter_key, encode, node_key, system_shard_span};
 
 /// What a request is met with instead of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,13 @@ pub(in crate::gateway) struct Cluster {
     next: u64,
     nodes: u64,
     pub(in crate::gateway) map: Arc<ShardMap>,
+    /// How long a catalog lease is.
+    pub(in crate::gateway) lease: Duration,
+    /// Above every catalog lease granted.
+    pub(in crate::gateway) bound: Timestamp,
+    /// The bound when the newest version was made. Zero, and so over, unless a test wants it kept.
+    pub(in crate::gateway) made_bound: Timestamp,
+    pub(in crate::gateway) keeps_bound: bool,
     /// Applies once to the first request that matches.
     pub(in crate::gateway) fault: Option<(Matcher, Fault)>,
 }
@@ -47,6 +55,10 @@ impl Cluster {
             next: 0,
             nodes,
             map: Arc::default(),
+            lease: Duration::from_secs(60),
+            bound: Timestamp::ZERO,
+            made_bound: Timestamp::ZERO,
+            keeps_bound: false,
             fault: None,
         };
         cluster.map = Arc::new(ShardMap::new([cluster.system_shard()]));
@@ -62,6 +74,12 @@ impl Cluster {
     pub(in crate::gateway) fn system_shard(&self) -> ShardDescriptor {
         let replicas = (1..=self.nodes).map(|node| (ReplicaId(node), NodeId(node))).collect();
         ShardDescriptor { id: ShardId::SYSTEM, span: system_shard_span(), replicas }
+    }
+
+    /// The newest version of a row.
+    pub(in crate::gateway) fn newest(&self, key: &Key) -> Option<(Timestamp, Option<&Value>)> {
+        let (timestamp, value) = self.versions.get(key)?.last()?;
+        Some((*timestamp, value.as_ref()))
     }
 
     pub(in crate::gateway) fn locks_of(&self, id: TxnId) -> usize {
@@ -114,7 +132,7 @@ impl Cluster {
                 self.prepared.insert((shard.id, attempt.id), writes.clone());
                 Reply::Prepared { prepare_ts: now.sure().unwrap().latest, expires: None }
             }
-            Request::Commit { attempt, writes, digest, .. } => {
+            Request::Commit { attempt, writes, digest, below, .. } => {
                 let id = attempt.id;
                 if let Some((outcome, recorded)) = self.records.get(&id) {
                     let known = matches!(outcome, Outcome::Aborted { .. }) || recorded == digest;
@@ -125,6 +143,9 @@ impl Cluster {
                     };
                 }
                 let outcome = match self.grant(shard.id, attempt) {
+                    Ok(_) if below.is_some_and(|below| now.sure().unwrap().latest >= below) => {
+                        Outcome::Aborted { reason: AbortReason::SchemaChanged }
+                    }
                     Ok(_) => self.commit(now, id, writes.clone()),
                     Err(reason) => Outcome::Aborted { reason },
                 };
@@ -146,10 +167,21 @@ impl Cluster {
                 Ok(_) => Reply::Alive,
                 Err(reason) => Reply::Aborted { reason },
             },
+            Request::CatalogLease { .. } => self.catalog_lease(now),
             Request::GoAhead { .. } | Request::Wound { .. } | Request::Resolve { .. } => {
                 panic!("no gateway asks {request:?}")
             }
         }
+    }
+
+    fn catalog_lease(&mut self, now: &Now) -> Reply {
+        let versions = self.versions.get(&counter_key(Counter::Catalog));
+        let made = versions.and_then(|versions| versions.last()).map(|(made, _)| *made);
+        let (made, found_bound) = (made.unwrap_or_default(), self.bound);
+        let expires = now.sure().unwrap().latest.plus(self.lease);
+        self.bound = self.bound.max(expires);
+        let made_bound = self.made_bound;
+        Reply::CatalogLease { expires, made, made_bound, found_bound }
     }
 
     fn grant(
@@ -176,7 +208,12 @@ impl Cluster {
             Timestamp::from_nanos(now.sure().unwrap().earliest.nanos() - 500_000_000 + self.next);
         let of_txn: Vec<_> = self.prepared.keys().filter(|(_, of)| *of == id).copied().collect();
         let prepared = of_txn.iter().filter_map(|key| self.prepared.remove(key)).flatten();
-        for write in prepared.collect::<Vec<_>>().into_iter().chain(own) {
+        let writes: Vec<Write> = prepared.collect::<Vec<_>>().into_iter().chain(own).collect();
+        let changes = |write: &Write| write.key == counter_key(Counter::Catalog);
+        if self.keeps_bound && writes.iter().any(changes) {
+            self.made_bound = self.bound;
+        }
+        for write in writes {
             self.versions.entry(write.key).or_default().push((commit_ts, write.value));
         }
         Outcome::Committed { commit_ts, participants: Vec::new(), commit_wait: 3 }

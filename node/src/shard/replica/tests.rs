@@ -22,7 +22,8 @@ impl Alone {
         let mono = Mono::ZERO.plus(Duration::from_secs(1));
         let config = ReplicaConfig::default();
         let durable = Durable::default();
-        let replica = Replica::open(descriptor, NODE, config, 1, durable, &now(mono)).unwrap();
+        let replica =
+            Replica::open(descriptor, None, NODE, config, 1, durable, &now(mono)).unwrap();
         Alone { replica, mono, out: Vec::new() }
     }
 
@@ -90,6 +91,7 @@ impl Alone {
             participants: Vec::new(),
             digest: 1,
             single_use: false,
+            below: None,
         });
     }
 }

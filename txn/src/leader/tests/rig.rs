@@ -10,6 +10,8 @@ use crate::lock_table::LockMode;
 use crate::message::Decision;
 use crate::state::{Changes, NewVersion, OutcomeRecord, StatePut};
 
+/// The key whose writes make catalog versions.
+pub(super) const CATALOG: &str = "catalog";
 pub(super) const EPSILON: Duration = Duration::from_millis(1);
 pub(super) const START: u64 = 1_000_000_000_000;
 
@@ -61,7 +63,7 @@ impl Rig {
             offset: 0,
             sure: true,
             config: Config::default(),
-            state: ShardState::new(KeySpan::all()),
+            state: ShardState::new(KeySpan::all()).with_catalog(key(CATALOG)),
             pairs: BTreeMap::new(),
             versions: Vec::new(),
             leader: Leader::new(Config::default(), NodeId(1), Term(0), &now),
@@ -260,6 +262,7 @@ impl Rig {
             participants,
             digest: 7,
             single_use: false,
+            below: None,
         })
     }
 

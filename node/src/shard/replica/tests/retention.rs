@@ -37,7 +37,7 @@ fn replica(nodes: u64, count: u64, bytes: usize) -> Replica {
         state: Vec::new(),
     };
     let config = ReplicaConfig::default();
-    Replica::open(descriptor, NODE, config, 7, durable, &now(0)).unwrap()
+    Replica::open(descriptor, None, NODE, config, 7, durable, &now(0)).unwrap()
 }
 
 /// What is truncated when everything is durable.

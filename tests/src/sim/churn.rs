@@ -1,0 +1,81 @@
+//! Somebody creates and drops tables while the others work and things fail, and looks whether all gateways
+//! heard of it.
+//!
+//! What is checked (TRANSACTIONS.md section 7): after a CREATE TABLE was answered no gateway calls the table
+//! unknown, and after a DROP TABLE was answered none reads it. Each table has a name of its own, so that a
+//! statement whose answer was lost disturbs nothing later.
+
+use node::gateway::api::{Answer, KeySet, Read, ReadBound, Request, Response, Selector, TableRef};
+use node::gateway::{Error, Subject};
+use node::system::ddl::NewTable;
+use txn::lock_table::LockMode;
+
+use super::cluster::Cluster;
+use super::plan::{MS, SECOND};
+use super::run::OPERATOR;
+use super::tables::Table;
+
+/// How many gateways are looked at after a change.
+const LOOKS: usize = 3;
+
+impl Cluster<'_> {
+    /// Goes on until `until`.
+    pub(super) fn churn(&mut self, until: u64) -> Result<(), String> {
+        let mut number = 0;
+        while self.now < until {
+            let pause = self.rng.between(100 * MS, 3 * SECOND);
+            self.run((self.now + pause).min(until), |_| false);
+            number += 1;
+            self.come_and_go(&format!("passing{number}"), until)?;
+        }
+        Ok(())
+    }
+
+    fn come_and_go(&mut self, name: &str, until: u64) -> Result<(), String> {
+        let name = name.to_owned();
+        let definition = NewTable { name: name.clone(), ..Table::Notes.definition(1, 1) };
+        let created = self.ask_somebody(Request::CreateTable(definition), until);
+        if !matches!(created, Some(Ok(Response::Table(_)))) {
+            return Ok(());
+        }
+        self.changes += 1;
+        for _ in 0..LOOKS {
+            let read = self.ask_somebody(read_of(&name), until);
+            if let Some(Err(Error::NotFound { what: Subject::Table(_) })) = read {
+                return Err(format!("catalog: {name} was created and is unknown to a gateway"));
+            }
+        }
+        let drop = Request::DropTable(TableRef::Name(name.clone()));
+        let Some(Ok(_)) = self.ask_somebody(drop, until) else { return Ok(()) };
+        self.changes += 1;
+        for _ in 0..LOOKS {
+            if let Some(Ok(_)) = self.ask_somebody(read_of(&name), until) {
+                return Err(format!("catalog: {name} was dropped and a gateway still reads it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks any gateway once; nothing when no answer came.
+    fn ask_somebody(&mut self, request: Request, until: u64) -> Option<Answer> {
+        let node = self.rng.index(self.machines.len());
+        let ticket = self.request(node, OPERATOR, request);
+        self.operator = Some((ticket, None));
+        self.run(until, |cluster| {
+            cluster.operator.as_ref().is_some_and(|(_, answer)| answer.is_some())
+        });
+        self.operator.take()?.1?
+    }
+}
+
+fn read_of(name: &str) -> Request {
+    Request::Read(Read {
+        selector: Selector::SingleUse(ReadBound::Strong),
+        table: TableRef::Name(name.to_owned()),
+        columns: Vec::new(),
+        keys: KeySet::all(),
+        limit: None,
+        lock: LockMode::Shared,
+        resume: None,
+    })
+}

@@ -70,6 +70,8 @@ pub(super) struct Lease {
     acknowledge_after: Option<Timestamp>,
     acknowledged: Timestamp,
     acknowledging: bool,
+    /// After an acknowledgement that failed: not before this.
+    again: Mono,
     /// When to look at all this again.
     look_at: Mono,
 }
@@ -88,6 +90,7 @@ impl Lease {
             acknowledge_after: first.then_some(Timestamp::ZERO),
             acknowledged: Timestamp::ZERO,
             acknowledging: false,
+            again: Mono::ZERO,
             // A later one asks at once, so that its wait is as short as can be.
             look_at: if first { Mono::MAX } else { Mono::ZERO },
         }
@@ -366,6 +369,10 @@ impl Gateway {
         {
             return;
         }
+        if now.mono < self.lease.again {
+            self.lease.look_at = self.lease.look_at.min(self.lease.again);
+            return;
+        }
         let Some(after) = self.lease.acknowledge_after else { return };
         let doubts = self.lease.doubts.range(..version).map(|(_, end)| *end).max();
         let after = after.max(doubts.unwrap_or_default());
@@ -430,7 +437,8 @@ impl Gateway {
         if committed {
             self.lease.acknowledged = self.lease.acknowledged.max(version);
         } else if self.lease.acknowledged < version {
-            self.lease.look_at = self.lease.look_at.min(now.mono.plus(PAUSE / 5));
+            self.lease.again = now.mono.plus(PAUSE / 5);
+            self.lease.look_at = self.lease.look_at.min(self.lease.again);
         }
     }
 }

@@ -10,13 +10,13 @@ use proto::{Key, KeySpan, NodeId, ShardId};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use truetime::{Clock, Mono, Now, Timestamp};
-use txn::message::{Reply, Row};
 
 use super::answers::{Answers, OnAnswer};
 use super::inbox::Inbox;
 use super::link::Links;
 use super::log_thread::{Job, LogHandle};
 use super::store::SharedStore;
+use super::store_work::{self, Read};
 use crate::core::status::{CoreStatus, Places};
 use crate::core::{Core, Effect, Input, Note, PeerMessage};
 use crate::gateway;
@@ -36,6 +36,8 @@ pub enum Event {
     Places(oneshot::Sender<Places>),
     /// Says whether nothing is led here any more.
     LeadsNothing(oneshot::Sender<bool>),
+    /// Work beside the core failed.
+    Failed(VersionStoreError),
     /// The loop ends.
     Stop,
 }
@@ -71,6 +73,22 @@ impl CoreHandle {
     /// Something happened.
     pub fn send(&self, input: Input) {
         self.inbox.push(Event::Input(Box::new(input)));
+    }
+
+    /// Work that was done for the core failed: its loop ends with that error.
+    pub(super) fn fail(&self, error: VersionStoreError) {
+        self.inbox.push(Event::Failed(error));
+    }
+
+    /// The oldest event that waits.
+    #[cfg(test)]
+    pub(super) fn next_event(&self) -> Option<Event> {
+        let mut events = Vec::new();
+        self.inbox.take(&mut events);
+        let mut events = events.into_iter();
+        let first = events.next();
+        self.inbox.extend(events);
+        first
     }
 
     /// A client asks; `then` is called with the answer, on the core's thread.
@@ -190,6 +208,7 @@ impl CoreLoop {
                     Event::LeadsNothing(asker) => {
                         let _ = asker.send(self.core.leads_nothing());
                     }
+                    Event::Failed(error) => return Err(error.into()),
                     Event::Stop => return Ok(()),
                 }
             }
@@ -274,16 +293,8 @@ impl CoreLoop {
             Effect::Write { records, token } => self.write(records, token),
             Effect::Send { to, message } => self.send(to, message),
             Effect::Read { to, grant, at, spans, limit } => {
-                let found = self.store.with(|store| store.read(&spans, at, limit))?;
-                let rows = found
-                    .rows
-                    .into_iter()
-                    .filter_map(|v| {
-                        Some(Row { key: v.key, timestamp: v.timestamp, value: v.value? })
-                    })
-                    .collect();
-                let reply = Reply::Rows { grant, rows, rest: found.rest };
-                inputs.push(Input::ReadDone { to, reply });
+                let read = Read { to, grant, at, spans, limit };
+                inputs.extend(store_work::read(&self.store, &self.handle, read)?);
             }
             Effect::SendSnapshot { to, shard, span, transfer } => {
                 let reader = self.store.with(|store| store.snapshot(shard, &span))?;
@@ -303,12 +314,8 @@ impl CoreLoop {
                 self.receive(shard, &span, receipt, piece, inputs)?;
             }
             Effect::Install { shard, span, last } => {
-                let state = self.store.with(|store| {
-                    store.install(shard, &span, last)?;
-                    store.state(shard)
-                })?;
-                tracing::info!(%shard, last = %last.index, "a snapshot replaced the replica here");
-                inputs.push(Input::Installed { shard, state });
+                self.collector.todo.retain(|(other, _, _)| !span.overlaps(other));
+                store_work::install(&self.store, &self.handle, shard, &span, last)?;
             }
             Effect::Collect { shard: _, span, threshold } => {
                 let from = span.start.clone();

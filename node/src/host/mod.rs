@@ -4,12 +4,13 @@
 //! connections --> Inbox of a core --> Core::step .. Core::flush --> effects
 //!                    ^                                               |-- Write --> log thread --+
 //!                    +------------------- Synced --------------------|--------------------------+
-//!                    +--- ReadDone, Installed (at once) -------------|-- Read, Install: version store
+//!                    +--- ReadDone, Installed -----------------------|-- Read, Install: version store
 //!                                                                    |-- Send --> link of the other node
 //!                                                                    |-- Answer --> whoever waits for it
 //! ```
 //! A core is one thread with a `current_thread` runtime: its connections, gateway and shards. The other
-//! threads of a node are the one that syncs the log and the ones that make the version store durable.
+//! threads of a node are the one that syncs the log and a small pool, which makes the version store durable,
+//! goes on with long reads and installs snapshots.
 //!
 //! Not here: what any message means; the public API (`server`).
 
@@ -23,6 +24,7 @@ pub mod log_thread;
 mod node;
 pub mod peer_service;
 mod store;
+mod store_work;
 
 pub use answers::{Answers, OnAnswer};
 pub use core_loop::{CoreHandle, Event};

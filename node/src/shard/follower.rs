@@ -177,7 +177,7 @@ impl Follower {
         }
     }
 
-    /// This replica leads now: who waits asks again.
+    /// This replica leads now, or a snapshot replaces its versions: who waits asks again.
     pub(super) fn fail(&mut self, out: &mut Vec<Effect>) {
         for call in self.waiting.keys().copied().collect::<Vec<_>>() {
             self.refuse(call, out);

@@ -192,7 +192,8 @@ impl Replica {
         out: &mut Vec<Effect>,
     ) {
         match request {
-            Request::SnapshotRead { at, spans, limit } => {
+            // While a snapshot takes their place the versions here are neither old nor new.
+            Request::SnapshotRead { at, spans, limit } if self.installing.is_none() => {
                 if !spans.iter().all(|span| self.descriptor.span.covers(span)) {
                     return out.push(refusal(caller, Refusal::WrongShard));
                 }
@@ -366,6 +367,7 @@ impl Replica {
             let install =
                 PendingInstall { meta, number, sync, messages: to_send, hard_state, entries };
             self.installing = Some(install);
+            self.follower.fail(out);
             out.push(Effect::Install { last });
             return Ok(());
         }

@@ -56,6 +56,11 @@ pub(super) enum Event {
         node: usize,
         start: u32,
     },
+    Installed {
+        node: usize,
+        start: u32,
+        shard: ShardId,
+    },
     ToGateway {
         node: usize,
         start: u32,
@@ -251,6 +256,7 @@ impl<'a> Cluster<'a> {
             Event::Connect { a, b } => self.connect(a, b),
             Event::DiskDone { node, start } => self.disk_done(node, start),
             Event::Persist { node, start } => self.persist(node, start),
+            Event::Installed { node, start, shard } => self.installed(node, start, shard),
             Event::ToGateway { node, start, client, ticket, request } => {
                 self.reach_gateway(node, start, client, ticket, *request);
             }

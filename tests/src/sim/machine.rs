@@ -59,6 +59,8 @@ pub(super) struct Process {
     /// Requests that were not answered.
     pub(super) tickets: BTreeMap<Ticket, u32>,
     pub(super) collector: Vec<(KeySpan, Timestamp, Key)>,
+    /// Shards that a snapshot is replacing: what the store has of them is neither old nor new.
+    pub(super) installing: BTreeMap<ShardId, KeySpan>,
     /// Passes in a row that nothing but a deadline in the past called for.
     pub(super) spins: u32,
 }
@@ -123,6 +125,7 @@ impl Machine {
             next_pass: u64::MAX,
             tickets: BTreeMap::new(),
             collector: Vec::new(),
+            installing: BTreeMap::new(),
             spins: 0,
         });
     }

@@ -3,7 +3,8 @@
 use node::core::{Effect, Input, Note, PeerMessage};
 use node::storage::record::LogRecord;
 use node::storage::version_store::{VersionStore, VersionStoreError};
-use truetime::Clock;
+use proto::{KeySpan, ShardId};
+use truetime::{Clock, Timestamp};
 use txn::message::{Reply, Row};
 
 use super::cluster::{Cluster, Event, Stop};
@@ -177,6 +178,9 @@ impl Cluster<'_> {
                 store.apply(vec![batch]).expect("memory does not fail");
             }
             Effect::Read { to, grant, at, spans, limit } => {
+                let replaced =
+                    |span: &KeySpan| process.installing.values().any(|i| i.overlaps(span));
+                assert!(!spans.iter().any(replaced), "a read of a shard that is being replaced");
                 if grant.is_none() {
                     self.invariants.reads(&process.core, at, &spans);
                 }
@@ -211,8 +215,13 @@ impl Cluster<'_> {
             Effect::StopSnapshot { .. } => {}
             Effect::Install { shard, span, last } => {
                 store.install(shard, &span, last).expect("a complete snapshot can be installed");
-                let state = store.state(shard).expect("memory does not fail");
-                process.inbox.push(Input::Installed { shard, state });
+                let replaced =
+                    |(other, _, _): &(KeySpan, Timestamp, proto::Key)| span.overlaps(other);
+                process.collector.retain(|step| !replaced(step));
+                process.installing.insert(shard, span);
+                let start = machine.starts;
+                let delay = self.rng.between(US, 300 * MS);
+                self.after(delay, Event::Installed { node, start, shard });
             }
             Effect::Collect { span, threshold, .. } => {
                 let from = span.start.clone();
@@ -307,6 +316,17 @@ impl Cluster<'_> {
         for token in tokens {
             self.input(node, Input::Synced { token });
         }
+    }
+
+    pub(super) fn installed(&mut self, node: usize, start: u32, shard: ShardId) {
+        let machine = &mut self.machines[node];
+        if machine.starts != start {
+            return;
+        }
+        let Some(process) = &mut machine.process else { return };
+        process.installing.remove(&shard);
+        let state = machine.store.state(shard).expect("memory does not fail");
+        self.input(node, Input::Installed { shard, state });
     }
 
     pub(super) fn persist(&mut self, node: usize, start: u32) {

@@ -148,3 +148,63 @@ fn follower_that_was_sent_a_snapshot_has_the_log_kept_behind_it() {
         assert_eq!(kept_from(&follower(matched), catching_up), LogIndex(kept));
     }
 }
+
+#[test]
+fn nothing_is_read_while_a_snapshot_is_installed() {
+    // The versions are neither old nor new then, and the safe time is that of the old ones.
+    let replicas = vec![(ReplicaId(1), NODE), (ReplicaId(2), NodeId(2))];
+    let descriptor = ShardDescriptor { id: ShardId(1), span: KeySpan::all(), replicas };
+    let mono = Mono::ZERO.plus(Duration::from_secs(1));
+    let (config, durable) = (ReplicaConfig::default(), Durable::default());
+    let mut replica =
+        Replica::open(descriptor, None, NODE, config, 1, durable, &now(mono)).unwrap();
+    let last = EntryId { term: Term(2), index: LogIndex(7) };
+    let snapshot = Message {
+        kind: MessageKind::Snapshot,
+        from: ReplicaId(2),
+        to: ReplicaId(1),
+        term: Term(2),
+        log_term: Term(0),
+        index: LogIndex(0),
+        entries: Vec::new(),
+        commit: LogIndex(0),
+        commit_term: Term(0),
+        snapshot: Some(SnapshotMeta {
+            last,
+            membership: Membership {
+                voters: vec![ReplicaId(1), ReplicaId(2)],
+                ..Membership::default()
+            },
+        }),
+        reject: false,
+        reject_hint: LogIndex(0),
+        context: Bytes::new(),
+    };
+    let read = |replica: &mut Replica, at: u64| {
+        let (caller, limit) = (RequestId::default(), ReadLimit { rows: 1, bytes: 1 });
+        let (at, spans) = (Timestamp::from_nanos(at), vec![KeySpan::all()]);
+        let mut out = Vec::new();
+        replica.request(&now(mono), caller, Request::SnapshotRead { at, spans, limit }, &mut out);
+        out
+    };
+    let refused = |out: &[Effect]| {
+        out.iter().any(|effect| {
+            let refusal = Reply::Refused(Refusal::NotLeader { hint: None });
+            matches!(effect, Effect::Reply { reply, .. } if *reply == refusal)
+        })
+    };
+    // Served from the safe time; waits for the leader's word.
+    assert!(matches!(read(&mut replica, 0)[..], [Effect::Read { .. }]));
+    assert!(matches!(read(&mut replica, 9)[..], [Effect::Call { .. }]));
+    replica.snapshot_received(snapshot).unwrap();
+    let mut out = Vec::new();
+    replica.flush(&now(mono), &mut out).unwrap();
+    assert!(out.iter().any(|effect| matches!(effect, Effect::Install { .. })));
+    assert!(refused(&out), "what waited is sent elsewhere: {out:?}");
+    for at in [0, 9] {
+        let out = read(&mut replica, at);
+        assert!(matches!(&out[..], [Effect::Reply { reply: Reply::Refused(_), .. }]), "{out:?}");
+    }
+    replica.installed(&[], &mut Vec::new()).unwrap();
+    assert!(matches!(read(&mut replica, 0)[..], [Effect::Read { .. }]));
+}

@@ -140,13 +140,49 @@ impl FjallStore {
         self.db.batch()
     }
 
-    fn replace(&mut self, shard: ShardId, task: &Task) -> Result<(), VersionStoreError> {
-        let mut replacer = Replacer::new(&self.db, &self.keyspaces);
-        replacer.mark(shard, task)?;
+    /// The first half of [`VersionStore::install`], which is short. What it returns is then carried out,
+    /// possibly on another thread; meanwhile nothing is read, applied or collected in the shard. At the end
+    /// comes [`FjallStore::replaced`].
+    pub fn begin_install(
+        &mut self,
+        shard: ShardId,
+        span: &KeySpan,
+        applied: EntryId,
+    ) -> Result<Replacement, VersionStoreError> {
+        let Some(received) = self.receiving.remove(&shard) else {
+            return Err(bad_snapshot(shard, "none was received"));
+        };
+        if let Err(error) = received.admits(span) {
+            staging::discard(received.path())?;
+            return Err(error);
+        }
+        assert_installs_forward(shard, self.applied(shard)?, applied);
+        self.begin(shard, Task::Install { span: span.clone(), applied })
+    }
+
+    /// The first half of [`VersionStore::remove`], like [`FjallStore::begin_install`].
+    pub fn begin_remove(
+        &mut self,
+        shard: ShardId,
+        span: &KeySpan,
+    ) -> Result<Replacement, VersionStoreError> {
+        self.receiving.remove(&shard);
+        self.begin(shard, Task::Remove { span: span.clone() })
+    }
+
+    /// Marks the task: from here on it is finished, at the next opening if not before.
+    fn begin(&mut self, shard: ShardId, task: Task) -> Result<Replacement, VersionStoreError> {
+        let (db, keyspaces) = (self.db.clone(), self.keyspaces.clone());
+        Replacer::new(&db, &keyspaces).mark(shard, &task)?;
         self.applied.remove(&shard);
-        replacer.run(shard, task, &self.staging)?;
-        self.db.persist(PersistMode::SyncAll).map_err(engine_error)?;
-        staging::discard(&staging::path_of(&self.staging, shard))
+        Ok(Replacement { db, keyspaces, shard, task, staging: self.staging.clone() })
+    }
+
+    /// The replacement was carried out: what the shard has applied is known again, if it is still there.
+    pub fn replaced(&mut self, done: &Replaced) {
+        if let Some(applied) = done.applied {
+            self.applied.insert(done.shard, applied);
+        }
     }
 }
 
@@ -228,16 +264,8 @@ impl VersionStore for FjallStore {
         span: &KeySpan,
         applied: EntryId,
     ) -> Result<(), VersionStoreError> {
-        let Some(received) = self.receiving.remove(&shard) else {
-            return Err(bad_snapshot(shard, "none was received"));
-        };
-        if let Err(error) = received.admits(span) {
-            staging::discard(received.path())?;
-            return Err(error);
-        }
-        assert_installs_forward(shard, self.applied(shard)?, applied);
-        self.replace(shard, &Task::Install { span: span.clone(), applied })?;
-        self.applied.insert(shard, applied);
+        let done = self.begin_install(shard, span, applied)?.run()?;
+        self.replaced(&done);
         Ok(())
     }
 
@@ -260,8 +288,42 @@ impl VersionStore for FjallStore {
     }
 
     fn remove(&mut self, shard: ShardId, span: &KeySpan) -> Result<(), VersionStoreError> {
-        self.receiving.remove(&shard);
-        self.replace(shard, &Task::Remove { span: span.clone() })
+        let done = self.begin_remove(shard, span)?.run()?;
+        self.replaced(&done);
+        Ok(())
+    }
+}
+
+/// A shard whose versions and state are being replaced or removed.
+#[must_use = "the shard is neither old nor new until it was carried out"]
+pub struct Replacement {
+    db: Database,
+    keyspaces: Keyspaces,
+    shard: ShardId,
+    task: Task,
+    staging: PathBuf,
+}
+
+/// A replacement that is durable.
+#[derive(Clone, Copy, Debug)]
+pub struct Replaced {
+    shard: ShardId,
+    /// `None` when the shard was removed.
+    applied: Option<EntryId>,
+}
+
+impl Replacement {
+    /// Carries it out and makes it durable.
+    pub fn run(self) -> Result<Replaced, VersionStoreError> {
+        let Replacement { db, keyspaces, shard, task, staging } = self;
+        Replacer::new(&db, &keyspaces).run(shard, &task, &staging)?;
+        db.persist(PersistMode::SyncAll).map_err(engine_error)?;
+        staging::discard(&staging::path_of(&staging, shard))?;
+        let applied = match task {
+            Task::Install { applied, .. } => Some(applied),
+            Task::Remove { .. } => None,
+        };
+        Ok(Replaced { shard, applied })
     }
 }
 

@@ -70,7 +70,8 @@ impl Leader {
     }
 
     fn take_lease(&mut self, cx: &mut Cx<'_>) {
-        if self.is_idle(cx.now) && self.deferred.is_empty() {
+        // No new epoch while an extension is in flight: it may still make the old lease good.
+        if self.extension_in_flight || (self.is_idle(cx.now) && self.deferred.is_empty()) {
             return;
         }
         let Some(interval) = self.clock(cx.now) else { return };
@@ -95,7 +96,7 @@ impl Leader {
             (Some(_), None) => false,
         };
         if lapsed {
-            // No new epoch while an extension is in flight: it may still make the old lease good.
+            // An extension in flight may still make it good.
             if !self.extension_in_flight {
                 self.lose_epoch(cx);
                 self.phase = Phase::Resting;
@@ -163,7 +164,10 @@ impl Leader {
         }
         let when_past = |ts: Timestamp| now.mono_when_after(ts);
         match self.phase {
-            Phase::Resting if !self.is_idle(now) || !self.deferred.is_empty() => {
+            Phase::Resting
+                if !self.extension_in_flight
+                    && (!self.is_idle(now) || !self.deferred.is_empty()) =>
+            {
                 let wait_out = state.header().lease.and_then(|lease| lease.wait_out());
                 wait_out.map_or(Mono::MAX, when_past)
             }

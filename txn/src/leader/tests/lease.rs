@@ -170,3 +170,25 @@ fn no_epoch_is_taken_while_an_extension_of_the_last_is_in_flight() {
     rig.run();
     assert_eq!(rig.state.header().lease.unwrap().epoch, Epoch(1), "idle, it rests");
 }
+
+#[test]
+fn leader_whose_hand_over_failed_begins_no_epoch_while_an_extension_is_in_flight() {
+    // Section 3: applied first, the extension would make the old lease good beyond what the new epoch waited out.
+    let mut rig = Rig::new();
+    let id = rig.id();
+    rig.true_time = rig.lease_end().nanos() - SECOND / 2;
+    rig.prepare(id, "k");
+    let proposed = rig.log.len();
+    assert!(rig.log[proposed - 1].1.extend.is_some(), "the prepare extends the lease");
+    rig.true_time += 3 * SECOND;
+    rig.hand_over();
+    assert!(rig.handed_over, "the lease has lapsed: there is nothing to release");
+    assert!(rig.leader.hand_over_failed());
+    let asked = rig.id();
+    rig.read_shared(asked, "j");
+    rig.tick();
+    assert_eq!(rig.log.len(), proposed, "{:?}", rig.log.last());
+    rig.run();
+    assert!(rig.serves(), "once it is applied, and over");
+    assert_eq!(rig.state.header().lease.unwrap().epoch, Epoch(2));
+}

@@ -220,6 +220,18 @@ impl LockTable {
         member.waiting.into_iter().collect()
     }
 
+    /// Drops all that `txn` waits for, and returns its waiters, which the caller fails. What it holds stays.
+    #[must_use]
+    pub fn fail_waiters(&mut self, txn: TxnId) -> Vec<Waiter> {
+        let Some(member) = self.txns.get_mut(&txn) else { return Vec::new() };
+        let waiting = std::mem::take(&mut member.waiting);
+        for waiter in &waiting {
+            self.dequeue(*waiter);
+        }
+        self.forget_if_nothing(txn);
+        waiting.into_iter().collect()
+    }
+
     /// Forgets a waiting request. One that no longer waits is left alone.
     pub fn cancel(&mut self, waiter: Waiter) {
         let Some(age) = self.dequeue(waiter) else { return };

@@ -10,6 +10,7 @@ use truetime::Timestamp;
 use super::locks::{Locked, exclusive};
 use super::{Audience, CommitInHand, Cx, Leader, Local, Phase, Right, Stage, Waiting};
 use crate::command::Command;
+use crate::lock_table::Waiter;
 use crate::message::{AbortReason, Asker, Attempt, Outcome, Refusal, Reply, RequestId};
 use crate::state::OutcomeRecord;
 
@@ -185,6 +186,8 @@ impl Leader {
         {
             let callers = std::mem::take(&mut commit.callers);
             local.stage = Stage::CommitWait { callers, commit_ts, since: cx.now.mono };
+            let waiters = self.locks.fail_waiters(id);
+            self.fail_waiters(cx, waiters);
         }
         // Also one of an earlier term, applied before this leader settled: participants are told.
         self.commit_waits.insert((commit_ts, id));
@@ -247,15 +250,21 @@ impl Leader {
     /// Drops a transaction with all it holds and waits for; what waits for it may go on.
     pub(super) fn finish(&mut self, cx: &mut Cx<'_>, id: TxnId) -> Option<Stage> {
         let local = self.txns.remove(&id)?;
-        for waiter in self.locks.release(id) {
+        let waiters = self.locks.release(id);
+        self.fail_waiters(cx, waiters);
+        self.wounds_due.remove(&id);
+        Some(local.stage)
+    }
+
+    /// Requests of an attempt that has an outcome, or is given up here, wait for nothing any more.
+    fn fail_waiters(&mut self, cx: &mut Cx<'_>, waiters: Vec<Waiter>) {
+        for waiter in waiters {
             if let Some((_, Waiting::Read { caller, .. } | Waiting::Lock { caller })) =
                 self.waiting.remove(&waiter)
             {
                 cx.reply(caller, Reply::Aborted { reason: AbortReason::GivenUp });
             }
         }
-        self.wounds_due.remove(&id);
-        Some(local.stage)
     }
 
     /// A repeated commit of an id with a record: the record answers (T34).

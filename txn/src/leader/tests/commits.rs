@@ -183,3 +183,24 @@ fn outcome_record_stays_until_its_participants_have_applied_it() {
     assert!(rig.state.outcome(&gone).is_none(), "past horizon and record_ttl it is dropped");
     assert!(rig.state.outcome(&kept).is_some(), "but not while a participant may ask");
 }
+
+#[test]
+fn applied_commit_fails_what_its_own_id_still_waits_for() {
+    // Section 4: at its application already, though its locks stay for the commit wait.
+    let mut rig = Rig::new();
+    let (older, id) = (rig.older_id(), rig.id());
+    rig.read_for_update(older, "other");
+    rig.read_for_update(id, "k");
+    let waiting = rig.read_shared(id, "other");
+    let commit = rig.commit(id, "k", Vec::new());
+    assert!(rig.reply(waiting).is_none());
+    rig.run();
+    assert!(rig.committed(commit).is_none(), "its timestamp has not passed");
+    let given_up = Reply::Aborted { reason: AbortReason::GivenUp };
+    assert_eq!(rig.reply(waiting), Some(&given_up));
+    let other = rig.older_id();
+    let locked = rig.read_shared(other, "k");
+    assert!(!rig.was_read(locked), "its locks are still held");
+    rig.wait(2 * MILLISECOND + 2);
+    assert!(rig.committed(commit).is_some() && rig.was_read(locked));
+}

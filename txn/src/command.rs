@@ -132,6 +132,8 @@ pub struct PreparedRecord {
     pub grant: Option<GrantPair>,
     /// What the gateway was told; a repeated prepare is answered with this one.
     pub expires: Option<Timestamp>,
+    /// Of the writes of the whole transaction: a prepare with another one is another transaction's.
+    pub digest: u64,
 }
 
 impl Entry {

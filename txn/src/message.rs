@@ -134,6 +134,9 @@ pub enum Request {
         participants: Vec<Key>,
         /// This shard's writes; the keys differ.
         writes: Vec<Write>,
+        /// Of the writes of the whole transaction, as in the commit: an id that comes with another one
+        /// than before is refused.
+        digest: u64,
     },
     /// To the coordinator, or the only participant: commit. Answered by [`Reply::Outcome`], `Committed`
     /// only after commit wait. Idempotent by id.

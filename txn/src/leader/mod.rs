@@ -148,7 +148,13 @@ enum Stage {
     /// The prepare record is applied: what it says is in the state. `ask_at`: when it is in doubt.
     Prepared { ask_at: Mono },
     /// A read-only participant's promise to keep its locks until `expires`.
-    ReadPromised { coordinator: Key, participants: Vec<Key>, expires: Timestamp, ask_at: Mono },
+    ReadPromised {
+        coordinator: Key,
+        participants: Vec<Key>,
+        expires: Timestamp,
+        ask_at: Mono,
+        digest: u64,
+    },
     /// An abort is in flight; its locks are gone already. `tell`: participants that came to be known since
     /// it was proposed.
     Aborting { callers: Vec<(RequestId, Audience)>, tell: Vec<Key> },
@@ -174,6 +180,7 @@ struct PrepareInHand {
     coordinator: Key,
     participants: Vec<Key>,
     writes: Vec<Write>,
+    digest: u64,
 }
 
 /// What continues when a lock request is granted.
@@ -474,10 +481,10 @@ impl Leader {
                 Request::Resolve { id, key: _, decision } => {
                     return self.resolve(cx, caller, *id, *decision);
                 }
-                Request::Prepare { attempt, .. }
+                Request::Prepare { attempt, digest, .. }
                     if cx.state.prepared().contains_key(&attempt.id) =>
                 {
-                    return self.prepare_again(cx, caller, &attempt.id);
+                    return self.prepare_again(cx, caller, &attempt.id, *digest);
                 }
                 Request::Commit { attempt: Attempt { id, .. }, digest, .. }
                     if cx.state.outcome(id).is_some() =>
@@ -546,9 +553,10 @@ impl Leader {
                 self.note_stale(cx.now, at);
                 self.snapshot(cx, caller, at, spans, SnapshotAnswer::GoAhead);
             }
-            Request::Prepare { attempt, key, coordinator, participants, writes } => {
+            Request::Prepare { attempt, key, coordinator, participants, writes, digest } => {
                 let callers = vec![caller];
-                let prepare = PrepareInHand { callers, key, coordinator, participants, writes };
+                let prepare =
+                    PrepareInHand { callers, key, coordinator, participants, writes, digest };
                 self.prepare(cx, right, caller, attempt, prepare);
             }
             Request::Commit {

@@ -3,6 +3,7 @@
 use proto::{KeySpan, TxnId};
 use truetime::Timestamp;
 
+use super::commit::contradiction;
 use super::locks::{Locked, exclusive};
 use super::{CallReason, Cx, Leader, Local, PrepareInHand, Right, Stage, Waiting};
 use crate::command::{Command, PreparedRecord};
@@ -29,15 +30,24 @@ impl Leader {
             match &mut local.stage {
                 Stage::Active => {}
                 Stage::PrepareWaiting(first) | Stage::Preparing { prepare: first, .. } => {
-                    first.callers.push(caller);
+                    if first.digest == prepare.digest {
+                        first.callers.push(caller);
+                    } else {
+                        cx.refuse(caller, contradiction());
+                    }
                     return;
+                }
+                Stage::ReadPromised { digest, .. } if *digest != prepare.digest => {
+                    return cx.refuse(caller, contradiction());
                 }
                 Stage::ReadPromised { expires, .. } => {
                     let expires = Some(*expires);
                     return cx
                         .reply(caller, Reply::Prepared { prepare_ts: Timestamp::ZERO, expires });
                 }
-                Stage::Prepared { .. } => return self.prepare_again(cx, caller, &id),
+                Stage::Prepared { .. } => {
+                    return self.prepare_again(cx, caller, &id, prepare.digest);
+                }
                 Stage::CommitWaiting(_)
                 | Stage::Committing { .. }
                 | Stage::CommitWait { .. }
@@ -83,9 +93,10 @@ impl Leader {
             return cx.reply(caller, Reply::Aborted { reason: AbortReason::LocksLost });
         }
         self.locks.bind(id);
-        let PrepareInHand { coordinator, participants, .. } = prepare;
+        let PrepareInHand { coordinator, participants, digest, .. } = prepare;
         let (expires, ask_at) = (right.expires, self.doubt_at(cx));
-        self.set_stage(id, Stage::ReadPromised { coordinator, participants, expires, ask_at });
+        let stage = Stage::ReadPromised { coordinator, participants, expires, ask_at, digest };
+        self.set_stage(id, stage);
         let expires = Some(right.expires);
         cx.reply(caller, Reply::Prepared { prepare_ts: Timestamp::ZERO, expires });
     }
@@ -122,6 +133,7 @@ impl Leader {
             writes: prepare.writes.clone(),
             grant,
             expires,
+            digest: prepare.digest,
         };
         self.set_stage(id, Stage::Preparing { prepare, prepare_ts, expires });
         self.propose(cx, Command::Prepare { id, record });
@@ -152,8 +164,17 @@ impl Leader {
     }
 
     /// A repeated prepare is answered from its record, whatever the epoch (section 9.14).
-    pub(super) fn prepare_again(&mut self, cx: &mut Cx<'_>, caller: RequestId, id: &TxnId) {
+    pub(super) fn prepare_again(
+        &mut self,
+        cx: &mut Cx<'_>,
+        caller: RequestId,
+        id: &TxnId,
+        digest: u64,
+    ) {
         if let Some(record) = cx.state.prepared().get(id) {
+            if record.digest != digest {
+                return cx.refuse(caller, contradiction());
+            }
             let (prepare_ts, expires) = (record.prepare_ts, record.expires);
             cx.reply(caller, Reply::Prepared { prepare_ts, expires });
         }
@@ -286,7 +307,7 @@ impl Leader {
             self.locks.bind(*id);
             let local = Local {
                 priority: record.priority,
-                grant: None,
+                grant: record.grant,
                 heard: cx.now.mono,
                 stage: Stage::Prepared { ask_at: cx.now.mono },
             };

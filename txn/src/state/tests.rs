@@ -37,6 +37,7 @@ fn prepared(prepare_ts: u64) -> PreparedRecord {
         writes: vec![write("p")],
         grant: Some(GrantPair { epoch: Epoch(1), number: 7 }),
         expires: Some(ts(9 * SECOND)),
+        digest: 1,
     }
 }
 

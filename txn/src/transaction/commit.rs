@@ -235,6 +235,7 @@ impl Transaction {
                     coordinator: frozen.coordinator.clone(),
                     participants: participants.clone(),
                     writes: writes.remove(shard).unwrap_or_default(),
+                    digest: frozen.digest,
                 },
             ));
         }

@@ -205,7 +205,8 @@ fn transfer_over_two_shards_takes_one_read_each_and_one_commit_round() {
     rig.txn.write(put("z1")).unwrap();
     rig.commit();
     let (prepare, request) = rig.call();
-    let Request::Prepare { attempt, key: named, coordinator, participants, writes } = request
+    let Request::Prepare { attempt, key: named, coordinator, participants, writes, digest } =
+        request
     else {
         panic!("{request:?}");
     };
@@ -215,10 +216,19 @@ fn transfer_over_two_shards_takes_one_read_each_and_one_commit_round() {
     assert_eq!(writes, [put("z1")]);
     rig.answer(prepare, prepared(50));
     let (commit, request) = rig.call();
-    let Request::Commit { attempt, coordinator, writes, participants, single_use, .. } = request
+    let Request::Commit {
+        attempt,
+        coordinator,
+        writes,
+        participants,
+        single_use,
+        digest: of_all,
+        ..
+    } = request
     else {
         panic!("{request:?}");
     };
+    assert_eq!(digest, of_all);
     assert_eq!(attempt.grant, Some(grant(A)));
     assert_eq!(coordinator, key("a1"));
     assert_eq!(writes, [put("a1")]);

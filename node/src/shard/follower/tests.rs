@@ -60,6 +60,7 @@ impl Rig {
             writes: vec![Write { key: key(name), value: None }],
             grant: None,
             expires: None,
+            digest: 1,
         };
         self.apply(&entry(Command::Prepare { id: id(), record }));
     }

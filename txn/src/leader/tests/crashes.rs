@@ -148,6 +148,7 @@ fn participant_that_dies_at_each_step_applies_the_outcome_once() {
                 coordinator: key("a-coordinator"),
                 participants: vec![key("k")],
                 writes: vec![write("k")],
+                digest: 1,
             };
             let again = rig.ask(request);
             rig.run();

@@ -107,6 +107,7 @@ fn wounded_transaction_gets_no_rows_and_no_locks_any_more() {
             coordinator: key("a-coordinator"),
             participants: vec![key("k")],
             writes: vec![write("k")],
+            digest: 1,
         });
         let commit = rig.commit_with(younger, "k", Vec::new(), grant);
         rig.run();

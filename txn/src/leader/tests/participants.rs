@@ -1,6 +1,6 @@
 //! Prepare, doubt and the outcome at a participant.
 
-use super::rig::{Rig, SECOND, key};
+use super::rig::{Rig, SECOND, attempt, key};
 use super::*;
 
 #[test]
@@ -91,4 +91,56 @@ fn late_duplicate_prepare_is_dropped_by_the_outcome_of_the_first() {
     rig.ask(Request::Resolve { id, key: key("k"), decision });
     rig.run();
     assert!(rig.state.prepared().is_empty());
+}
+
+#[test]
+fn prepare_of_other_writes_under_a_known_id_is_refused() {
+    // Section 4: two gateways that drive one single-use id with different writes must not share a prepare. While
+    // it is in flight, once it is prepared, and at the next leader.
+    let mut rig = Rig::new();
+    let id = rig.id();
+    let first = rig.prepare_of(id, "k", 1);
+    let in_flight = rig.prepare_of(id, "k", 2);
+    rig.run();
+    let prepared = rig.prepare_of(id, "k", 2);
+    rig.reload();
+    rig.elect();
+    rig.true_time += 3 * SECOND;
+    rig.run();
+    let restored = rig.prepare_of(id, "k", 2);
+    rig.run();
+    for other in [in_flight, prepared, restored] {
+        assert_eq!(rig.reply(other), Some(&Reply::Refused(contradiction())));
+    }
+    assert!(matches!(rig.reply(first), Some(Reply::Prepared { .. })));
+    let same = rig.prepare_of(id, "k", 1);
+    assert_eq!(rig.reply(same), rig.reply(first));
+}
+
+#[test]
+fn read_only_participant_refuses_a_prepare_of_other_writes() {
+    let mut rig = Rig::new();
+    let id = rig.id();
+    rig.read_shared(id, "k");
+    let promised = rig.prepare_reads(id, "k");
+    assert!(matches!(rig.reply(promised), Some(Reply::Prepared { .. })));
+    let other = rig.prepare_of(id, "k", 2);
+    assert_eq!(rig.reply(other), Some(&Reply::Refused(contradiction())));
+}
+
+#[test]
+fn prepared_transaction_stays_alive_under_its_grant_at_the_next_leader() {
+    // A new leader restores the grant pair with the locks: its gateway still asks by it.
+    let mut rig = Rig::new();
+    let id = rig.id();
+    rig.read_for_update(id, "k");
+    let grant = rig.grant(id);
+    rig.prepare(id, "k");
+    rig.run();
+    rig.reload();
+    rig.elect();
+    rig.true_time += 3 * SECOND;
+    rig.run();
+    let alive = rig.ask(Request::KeepAlive { attempt: attempt(id, grant), key: key("k") });
+    assert_eq!(rig.reply(alive), Some(&Reply::Alive));
 }

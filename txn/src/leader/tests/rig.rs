@@ -267,6 +267,11 @@ impl Rig {
     }
 
     pub(super) fn prepare(&mut self, id: TxnId, name: &str) -> u64 {
+        self.prepare_of(id, name, 1)
+    }
+
+    /// A prepare of a transaction whose writes have this digest.
+    pub(super) fn prepare_of(&mut self, id: TxnId, name: &str, digest: u64) -> u64 {
         let grant = self.grant(id);
         self.ask(Request::Prepare {
             attempt: attempt(id, grant),
@@ -274,6 +279,7 @@ impl Rig {
             coordinator: key("a-coordinator"),
             participants: vec![key(name)],
             writes: vec![write(name)],
+            digest,
         })
     }
 
@@ -286,6 +292,7 @@ impl Rig {
             coordinator: key("a-coordinator"),
             participants: vec![key(name)],
             writes: Vec::new(),
+            digest: 1,
         })
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +26,8 @@ use crate::core::PeerMessage;
 
 /// Messages that may wait for a link; beyond it they are dropped, as a network would.
 const QUEUE_MAX: usize = 100_000;
+/// And so many bytes, the last message aside: a few of the largest transactions.
+const QUEUE_BYTES_MAX: usize = 256 << 20;
 /// One frame holds about so many bytes.
 const FRAME_BYTES: usize = 1 << 20;
 /// A frame is never larger than this; see [`crate::storage::log::LogOptions::batch_bytes_max`].
@@ -54,7 +56,9 @@ pub struct LinkStats {
 /// The queue to one other node.
 #[derive(Debug, Default)]
 pub struct Link {
-    queue: Inbox<PeerMessage>,
+    /// Encoded messages.
+    queue: Inbox<Bytes>,
+    queued_bytes: AtomicUsize,
     up: AtomicBool,
     /// Counts the streams, so that an old one does not report the end of a new one.
     generation: AtomicU64,
@@ -68,11 +72,24 @@ pub struct Link {
 impl Link {
     /// Queues a message, if the link is up.
     pub fn send(&self, message: PeerMessage) {
-        if self.up.load(Ordering::Acquire) && self.queue.len() < QUEUE_MAX {
-            self.queue.push(message);
-        } else {
+        if !self.up.load(Ordering::Acquire)
+            || self.queue.len() >= QUEUE_MAX
+            || self.queued_bytes.load(Ordering::Relaxed) >= QUEUE_BYTES_MAX
+        {
             self.stats.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
         }
+        let frame = postcard::to_stdvec(&message)
+            .expect("a vector grows and every message can be serialised");
+        self.queued_bytes.fetch_add(frame.len(), Ordering::Relaxed);
+        self.queue.push(Bytes::from(frame));
+    }
+
+    /// Takes all that waits.
+    fn take(&self, into: &mut Vec<Bytes>) {
+        self.queue.take(into);
+        let bytes = into.iter().map(Bytes::len).sum();
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Whether there is a stream.
@@ -92,7 +109,7 @@ impl Link {
         let _between_batches = self.delivering.lock();
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
         let mut stale = Vec::new();
-        self.queue.take(&mut stale);
+        self.take(&mut stale);
         self.up.store(true, Ordering::Release);
         generation
     }
@@ -112,7 +129,7 @@ impl Link {
 
     /// Moves queued messages into the stream, all that wait as one batch, until the receiver goes away.
     async fn pump(self: Arc<Self>, generation: u64, batches: mpsc::Sender<PeerBatch>) {
-        let mut messages = Vec::new();
+        let mut queued = Vec::new();
         loop {
             tokio::select! {
                 () = self.queue.filled() => {}
@@ -123,8 +140,8 @@ impl Link {
                 self.queue.wake_again();
                 return;
             }
-            self.queue.take(&mut messages);
-            let mut pending = messages.drain(..).peekable();
+            self.take(&mut queued);
+            let mut pending = queued.drain(..).peekable();
             while pending.peek().is_some() {
                 let batch = self.batch(&mut pending);
                 if batches.send(batch).await.is_err() {
@@ -134,14 +151,12 @@ impl Link {
         }
     }
 
-    fn batch(&self, messages: &mut impl Iterator<Item = PeerMessage>) -> PeerBatch {
+    fn batch(&self, queued: &mut impl Iterator<Item = Bytes>) -> PeerBatch {
         let mut frames = Vec::new();
         let mut bytes = 0;
-        for message in messages.by_ref() {
-            let frame = postcard::to_stdvec(&message)
-                .expect("a vector grows and every message can be serialised");
+        for frame in queued.by_ref() {
             bytes += frame.len();
-            frames.push(Bytes::from(frame));
+            frames.push(frame);
             if bytes >= FRAME_BYTES {
                 break;
             }
@@ -375,12 +390,41 @@ mod tests {
         let links = Links::new([NodeId(2)], events.clone());
         let link = links.get(NodeId(2)).unwrap();
         let old = link.begin();
-        let batch = || link.batch(&mut std::iter::once(PeerMessage::Promises(Vec::new())));
+        let batch = || {
+            link.send(PeerMessage::Promises(Vec::new()));
+            let mut queued = Vec::new();
+            link.take(&mut queued);
+            link.batch(&mut queued.into_iter())
+        };
         assert!(links.deliver(NodeId(2), link, old, batch()));
         let new = link.begin();
         assert!(!links.deliver(NodeId(2), link, old, batch()));
         assert!(links.deliver(NodeId(2), link, new, batch()));
         assert_eq!(events.0.load(Ordering::Relaxed), 2);
         assert!(!link.end(old) && link.is_up());
+    }
+
+    #[test]
+    fn link_drops_what_does_not_fit_in_bytes_and_takes_more_once_that_is_sent() {
+        let link = Link::default();
+        link.begin();
+        let message = || PeerMessage::Reply {
+            id: txn::message::RequestId::default(),
+            reply: txn::message::Reply::Rows {
+                grant: None,
+                rows: vec![txn::message::Row {
+                    key: proto::Key::from(&b"k"[..]),
+                    timestamp: truetime::Timestamp::ZERO,
+                    value: proto::Value::from(vec![0; 32 << 20]),
+                }],
+                rest: Vec::new(),
+            },
+        };
+        (0..9).for_each(|_| link.send(message()));
+        assert_eq!((link.queued(), link.stats.dropped.load(Ordering::Relaxed)), (8, 1));
+        let mut sent = Vec::new();
+        link.take(&mut sent);
+        link.send(message());
+        assert_eq!((link.queued(), link.stats.dropped.load(Ordering::Relaxed)), (1, 1));
     }
 }

@@ -57,8 +57,8 @@ fn as_text(status: &StatusResponse) -> String {
     }
     line(format_args!(""));
     line(format_args!(
-        "{:<6} {:<16} {:<7} {:<6} {:<6} {:<26} replicas (applied)",
-        "shard", "table", "leader", "epoch", "term", "safe time"
+        "{:<6} {:<16} {:<7} {:<6} {:<6} {:<22} {:<22} replicas (applied)",
+        "shard", "table", "leader", "epoch", "term", "lease until", "safe time"
     ));
     for shard in &status.shards {
         let location = shard.location.clone().unwrap_or_default();
@@ -73,17 +73,26 @@ fn as_text(status: &StatusResponse) -> String {
             .and_then(|replica| replica.held_by)
             .map_or_else(String::new, |id| format!(" held by {}", proto::TxnId::from(id)));
         line(format_args!(
-            "s{:<5} {:<16} n{:<6} {:<6} {:<6} {:<26} {}{held}",
+            "s{:<5} {:<16} n{:<6} {:<6} {:<6} {:<22} {:<22} {}{held}",
             location.shard,
             shard.table,
             location.leader,
             shard.epoch,
             shard.term,
-            truetime::Timestamp::from_nanos(safe_time).to_string(),
+            instant(shard.lease_expires),
+            instant(safe_time),
             replicas.join(" ")
         ));
     }
     text
+}
+
+/// An instant as the table shows it; zero is none.
+fn instant(nanos: u64) -> String {
+    match nanos {
+        0 => "-".to_owned(),
+        nanos => truetime::Timestamp::from_nanos(nanos).to_string(),
+    }
 }
 
 fn state_name(state: NodeState) -> &'static str {

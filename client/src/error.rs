@@ -26,6 +26,13 @@ pub struct Refusal {
     pub(crate) retry: Retry,
 }
 
+impl Refusal {
+    /// Whether the cluster lacked something, rather than another transaction being in the way.
+    pub(crate) fn is_shortage(&self) -> bool {
+        matches!(self.kind, ErrorKind::Overloaded | ErrorKind::Unavailable | ErrorKind::ClockUnsure)
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;

@@ -141,8 +141,9 @@ impl Attempts {
         self.observe(who, AttemptEnd::Aborted(error.clone()));
         // Counted only once a begin was sent; else the next attempt has the same number.
         self.priority = who.priority.or(self.priority);
-        let at_least = match error {
-            ClientError::Aborted(_) => {
+        let at_least = match &error {
+            // Also when a shortage aborted it: then as long as others that lasted.
+            ClientError::Aborted(refusal) if !refusal.is_shortage() => {
                 self.unavailable_since = None;
                 Duration::ZERO
             }

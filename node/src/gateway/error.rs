@@ -18,12 +18,13 @@ pub enum Error {
         /// Why.
         reason: AbortReason,
     },
-    /// The read that began a transaction failed, and the transaction is rolled back.
+    /// The transaction is over for good: the read that began it failed and it was rolled back, or it is a
+    /// single-use commit whose abort is logged. The same request under the same id is of no use.
     #[error("{error}")]
-    InBegun {
+    Over {
         /// The transaction, whose priority its retry passes on (T28).
         id: TxnId,
-        /// Why the read failed.
+        /// Why.
         error: Box<Error>,
     },
     /// Nobody here knows whether it was committed (T42).
@@ -188,7 +189,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Aborted { reason: AbortReason::Refused } => false,
-            Error::InBegun { error, .. } => error.is_retryable(),
+            Error::Over { error, .. } => error.is_retryable(),
             Error::Aborted { .. }
             | Error::Unavailable { .. }
             | Error::ClockUnsure { .. }
@@ -214,7 +215,7 @@ impl Error {
     pub fn wounded_by(&self) -> Option<TxnId> {
         match self {
             Error::Aborted { reason: AbortReason::Wounded { by } } => Some(*by),
-            Error::InBegun { error, .. } => error.wounded_by(),
+            Error::Over { error, .. } => error.wounded_by(),
             _ => None,
         }
     }
@@ -229,7 +230,7 @@ impl Error {
             Error::Aborted { reason: AbortReason::Refused } => {
                 "this is a bug of the client; report it"
             }
-            Error::InBegun { error, .. } => error.hint(),
+            Error::Over { error, .. } => error.hint(),
             Error::Aborted { .. } => "run the transaction again from its start, with its priority",
             Error::OutcomeUnknown { for_good: true, .. } => {
                 "look at the data: the record of the outcome is gone"
@@ -246,7 +247,9 @@ impl Error {
             Error::Unavailable { .. } => "try again; `spandrel status` shows what is down",
             Error::BeginOutOfBounds { .. } => "get a new id from ResolveCommit",
             Error::BelowThreshold { .. } => "read at a later timestamp, or raise gc.ttl",
-            Error::ClockUnsure { .. } => "try again or another gateway; see `spandrel doctor`",
+            Error::ClockUnsure { .. } => {
+                "try again or another gateway; `spandrel status` shows each node's clock"
+            }
             Error::Overloaded { .. } => "try again after a pause",
             Error::TooLarge(_) => "split the transaction",
             Error::Damaged { .. } => "run `spandrel doctor`",

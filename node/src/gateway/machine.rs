@@ -306,7 +306,7 @@ impl Gateway {
                         self.locked_read(now, ticket, id, Some(begun), read, effects)
                     {
                         self.end_begun(now, id, effects);
-                        return Err(Error::InBegun { id, error: Box::new(error) });
+                        return Err(Error::Over { id, error: Box::new(error) });
                     }
                 }
                 Selector::Existing(TransactionHandle::ReadOnly { .. })

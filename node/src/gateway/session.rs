@@ -563,6 +563,16 @@ impl Gateway {
             (Some(objection), End::NotCommitted { .. }) => Err(objection),
             (_, end) => answer_of(id, end),
         };
+        let over = session.single_use.is_some() && matches!(end, End::NotCommitted { .. });
+        let outcome = outcome.map_err(|error| match error {
+            // Its abort is logged, so only another id can fare better.
+            Error::Unavailable { .. } | Error::Overloaded { .. } | Error::ClockUnsure { .. }
+                if over =>
+            {
+                Error::Over { id, error: Box::new(error) }
+            }
+            error => error,
+        });
         for ticket in rolling_back {
             let answer = match &end {
                 End::NotCommitted { .. } => Ok(Response::RolledBack),

@@ -42,7 +42,7 @@ impl ClientRead {
     /// The answer that it failed; names the transaction that it began.
     pub(super) fn failed(&self, error: Error) -> Effect {
         let error = match self.begun_id() {
-            Some(id) => Error::InBegun { id, error: Box::new(error) },
+            Some(id) => Error::Over { id, error: Box::new(error) },
             None => error,
         };
         Effect::Answer { ticket: self.ticket, answer: Err(error) }

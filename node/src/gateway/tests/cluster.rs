@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use truetime::{Now, Timestamp};
-use txn::message::{AbortReason, Outcome, ReadLimit, Reply, Request, Row, Write};
+use txn::message::{AbortReason, Outcome, ReadLimit, Refusal, Reply, Request, Row, Write};
 use txn::transaction::{CallError, Obstacle};
 
 use crate::routing::{ShardDescriptor, ShardMap};
@@ -20,6 +20,8 @@ pub(in crate::gateway) enum Fault {
     AnswerLost,
     /// Not taken, and the router gave up.
     Unavailable,
+    /// Refused, for the leader's disk is full.
+    DiskFull,
 }
 
 pub(in crate::gateway) type Matcher = fn(&Request) -> bool;
@@ -97,6 +99,9 @@ impl Cluster {
         match fault {
             Some(Fault::Silence) => return None,
             Some(Fault::Unavailable) => return Some(unavailable),
+            Some(Fault::DiskFull) => {
+                return Some(Ok(Reply::Refused(Refusal::DiskFull { node: NodeId(3) })));
+            }
             Some(Fault::AnswerLost) | None => {}
         }
         let Some(shard) = request.routing_key().and_then(|key| self.map.find(key)) else {

@@ -359,6 +359,24 @@ fn single_use_commit_with_another_coordinator_is_only_looked_up() {
 }
 
 #[test]
+fn single_use_commit_that_found_the_disk_full_says_so_and_that_its_id_is_over() {
+    // Its abort is logged, so that the same request would only hear of that.
+    let mut rig = Rig::bank();
+    let mutations = vec![write(
+        WriteKind::InsertOrUpdate,
+        &["id", "balance"],
+        vec![vec![Datum::BigInt(1), Datum::BigInt(1)]],
+    )];
+    let target = resolve(&mut rig, &mutations);
+    let CommitTarget::SingleUse { id, .. } = target else { panic!("{target:?}") };
+    let is_commit: fn(&ShardRequest) -> bool = |r| matches!(r, ShardRequest::Commit { .. });
+    rig.cluster.fault = Some((is_commit, Fault::DiskFull));
+    let error = rig.ask(Request::Commit { target, mutations }).unwrap_err();
+    assert!(error.to_string().contains("the disk of node n3"), "{error}");
+    assert!(matches!(error, Error::Over { id: over, .. } if over == id), "{error:?}");
+}
+
+#[test]
 fn single_use_id_from_the_future_is_refused() {
     let mut rig = Rig::bank();
     rig.seconds = 100;
@@ -424,7 +442,7 @@ fn failed_read_that_began_a_transaction_names_it_and_rolls_it_back() {
     rig.cluster.fault = Some((is_read, Fault::Unavailable));
     let options = TransactionOptions::ReadWrite(ReadWriteOptions::default());
     let read = read_of(Selector::Begin(options), points(&[1]));
-    let Err(Error::InBegun { id, error }) = rig.ask(Request::Read(read)) else { panic!() };
+    let Err(Error::Over { id, error }) = rig.ask(Request::Read(read)) else { panic!() };
     assert!(matches!(*error, Error::Unavailable { .. }));
     rig.cluster.fault = None;
     let again = rig.ask(Request::Read(read_of(in_txn(id), points(&[1])))).unwrap_err();

@@ -184,7 +184,7 @@ impl Client {
                 // Without its key columns no node has executed it.
                 Err(error) => return Verdict::Failed(error),
             };
-            match self.resolve(writes, Duration::ZERO, deadline).await {
+            match self.resolve(Some(id), writes, Duration::ZERO, deadline).await {
                 Ok(resolved) => key = resolved.coordinator_key,
                 Err(error) => {
                     tracing::debug!(%id, ?error, "cannot learn the coordinator");
@@ -196,15 +196,18 @@ impl Client {
         self.look_up(id, key, if_aborted, deadline).await
     }
 
+    /// The coordinator key of these writes, under the id given or a fresh one.
     async fn resolve(
         &self,
+        id: Option<TxnId>,
         writes: Vec<WrittenKeys>,
         max_age: Duration,
         deadline: Instant,
     ) -> Result<Resolved, ClientError> {
         let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
         let time = deadline.saturating_duration_since(Instant::now());
-        let request = ResolveCommitRequest { writes, max_age_ms };
+        let transaction = id.map(Into::into);
+        let request = ResolveCommitRequest { writes, max_age_ms, transaction };
         let answer = self.ask_anyone(request, None, time).await?;
         let reason = "an answer to ResolveCommit is incomplete";
         let id = answer.transaction.ok_or(ClientError::Protocol { reason })?.into();
@@ -255,7 +258,7 @@ impl Client {
         let first = writes.first().and_then(|w| Some((w.table.as_ref()?.id, w.keys.first()?)));
         let leader =
             first.and_then(|(table, key): (u32, &RowKey)| self.leader_of(table, Some(key)));
-        let resolved = self.resolve(writes, max_age, deadline).await.map_err(|error| {
+        let resolved = self.resolve(None, writes, max_age, deadline).await.map_err(|error| {
             let verdict = before_commit(error);
             self.forget_stale(mutations, verdict)
         })?;

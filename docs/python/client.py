@@ -179,7 +179,7 @@ def transfer(spandrel, table, amount, payer, payee):
 
     keys = [row_key(number) for number in balances]
     written = transactions.WrittenKeys(table=transactions.TableRef(id=table.id), keys=keys)
-    resolve = transactions.ResolveCommitRequest(writes=[written])
+    resolve = transactions.ResolveCommitRequest(writes=[written], transaction=begun)
     coordinator_key = call(spandrel.ResolveCommit, resolve).coordinator_key
     lookup = transactions.LookupOutcomeRequest(transaction=begun, coordinator_key=coordinator_key)
     outcome = call(spandrel.LookupOutcome, lookup)

@@ -19,7 +19,7 @@ use super::outbox::{Call, Delivery, SMALL, TimeoutSubject};
 use super::read::ReadJob;
 use super::seat::Seat;
 use super::service::Inner;
-use super::{answers, convert};
+use super::{answers, convert, coordinator_key};
 use crate::gateway::api::{
     Answer, Begun, CommitTarget, Request, Response, TableRef, TransactionHandle,
 };
@@ -252,14 +252,13 @@ fn keep_alive(seat: &Seat, call: &Call, request: v1::KeepAliveRequest) -> Result
 
 fn lookup(seat: &Seat, call: &Call, request: v1::LookupOutcomeRequest) -> Result<(), Failure> {
     let id = convert::txn_id(request.transaction)?;
-    if request.coordinator_key.is_empty() {
+    let Some(coordinator) = coordinator_key::open(&id, &request.coordinator_key) else {
         return Err(Failure::new(
             ErrorKind::InvalidRequest,
-            "`coordinator_key` is empty",
-            "take it from the error that said OUTCOME_UNKNOWN, or from ResolveCommit",
+            "`coordinator_key` is not one of this transaction",
+            "take it from the error that said OUTCOME_UNKNOWN, or from ResolveCommit for this transaction",
         ));
-    }
-    let coordinator = request.coordinator_key.as_ref().into();
+    };
     let call = call.clone();
     seat.ask(Request::LookupOutcome { id, coordinator }, move |answer| match answer {
         Ok(Response::Outcome(outcome)) => {
@@ -281,14 +280,16 @@ fn lookup(seat: &Seat, call: &Call, request: v1::LookupOutcomeRequest) -> Result
 fn resolve(seat: &Seat, call: &Call, request: v1::ResolveCommitRequest) -> Result<(), Failure> {
     let mutations = convert::written_keys(request.writes)?;
     let max_age = convert::max_age(request.max_age_ms);
+    let asked_for = request.transaction.map(|id| convert::txn_id(Some(id))).transpose()?;
     let call = call.clone();
     seat.ask(Request::ResolveCommit { mutations, max_age }, move |answer| match answer {
         Ok(Response::Resolved { id, coordinator }) => {
-            let response = v1::ResolveCommitResponse {
-                transaction: Some(id.into()),
-                coordinator_key: bytes::Bytes::copy_from_slice(coordinator.as_bytes()),
-            };
-            call.finish(Wire::ResolveCommit(response), SMALL + coordinator.as_bytes().len());
+            let id = asked_for.unwrap_or(id);
+            let coordinator_key = coordinator_key::name(&id, &coordinator);
+            let size = SMALL + coordinator_key.len();
+            let response =
+                v1::ResolveCommitResponse { transaction: Some(id.into()), coordinator_key };
+            call.finish(Wire::ResolveCommit(response), size);
         }
         other => fail(&call, other),
     });

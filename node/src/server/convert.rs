@@ -12,6 +12,7 @@ use proto::{Priority, TableId, TxnId};
 use truetime::Timestamp;
 use txn::lock_table::LockMode;
 
+use super::coordinator_key;
 use crate::gateway::api::{
     self, KeyBound, Mutation, ReadBound, ReadWriteOptions, Selector, TransactionHandle,
     TransactionOptions, WriteKind,
@@ -248,13 +249,11 @@ pub(super) fn commit(
         Some(Transaction::Id(id)) => Ok(api::CommitTarget::Transaction(id.into())),
         Some(Transaction::SingleUse(commit)) => {
             let id: TxnId = commit.id.map(TxnId::from).ok_or_else(|| missing("single_use.id"))?;
-            if commit.coordinator_key.is_empty() {
-                return Err(wrong(
-                    "single_use.coordinator_key",
-                    "is empty; get it by ResolveCommit",
-                ));
-            }
-            let coordinator = commit.coordinator_key.as_ref().into();
+            let coordinator = coordinator_key::open(&id, &commit.coordinator_key);
+            let coordinator = coordinator.ok_or_else(|| {
+                let wrong_key = "is not the one that ResolveCommit gave with this id";
+                wrong("single_use.coordinator_key", wrong_key)
+            })?;
             let priority = priority(commit.priority, "single_use.priority")?;
             Ok(api::CommitTarget::SingleUse { id, coordinator, priority })
         }

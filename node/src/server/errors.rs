@@ -1,6 +1,5 @@
 //! What a client is told when something fails: kind, what it may do, and words for people.
 
-use bytes::Bytes;
 use proto::TxnId;
 use proto::encoding::EncodeError;
 use proto::rpc::v1::{self, ErrorDetail, ErrorKind, Retry};
@@ -9,6 +8,7 @@ use tonic::Status;
 use txn::message::AbortReason;
 
 use super::convert::BadRequest;
+use super::coordinator_key;
 use super::outbox::TimeoutSubject;
 use crate::gateway::{Error, InvalidRequest, Subject};
 use crate::system::ddl::{DdlError, InvalidTable};
@@ -134,7 +134,7 @@ impl From<BadRequest> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        if let Error::InBegun { id, error } = error {
+        if let Error::Over { id, error } = error {
             let mut failure = Failure::from(*error);
             failure.detail.transaction = Some(id.into());
             if failure.detail.retry() == Retry::Request {
@@ -148,13 +148,13 @@ impl From<Error> for Failure {
         match &error {
             Error::OutcomeUnknown { id, coordinator, for_good: _ } => {
                 detail.transaction = Some((*id).into());
-                detail.coordinator_key = Bytes::copy_from_slice(coordinator.as_bytes());
+                detail.coordinator_key = coordinator_key::name(id, coordinator);
             }
             Error::NotFound { what: Subject::Transaction(id) } => {
                 detail.transaction = Some((*id).into());
             }
             Error::Aborted { .. }
-            | Error::InBegun { .. }
+            | Error::Over { .. }
             | Error::AlreadyExists { .. }
             | Error::NotFound { .. }
             | Error::Invalid { .. }
@@ -173,7 +173,7 @@ impl From<Error> for Failure {
 fn kind_of(error: &Error) -> ErrorKind {
     match error {
         Error::Aborted { reason } => abort_kind(reason),
-        Error::InBegun { error, .. } => kind_of(error),
+        Error::Over { error, .. } => kind_of(error),
         Error::OutcomeUnknown { for_good: true, .. } => ErrorKind::OutcomeNoLongerKnown,
         Error::OutcomeUnknown { for_good: false, .. } => ErrorKind::OutcomeUnknown,
         Error::AlreadyExists { what: Subject::Row { .. } } => ErrorKind::RowExists,

@@ -19,6 +19,7 @@ mod answers;
 mod api;
 mod call;
 mod convert;
+mod coordinator_key;
 mod errors;
 pub mod http;
 pub mod listen;

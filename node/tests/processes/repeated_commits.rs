@@ -32,7 +32,7 @@ async fn connect(address: &str) -> Result<SpandrelClient<Channel>, Status> {
 async fn resolve(address: &str, id: i64, value: i64) -> Result<CommitRequest, Status> {
     let table = Some(TableRef { name: TABLE.to_owned(), id: 0 });
     let writes = vec![WrittenKeys { table: table.clone(), keys: vec![id.into()] }];
-    let request = ResolveCommitRequest { writes, max_age_ms: 0 };
+    let request = ResolveCommitRequest { writes, max_age_ms: 0, transaction: None };
     let resolved = connect(address).await?.resolve_commit(request).await?.into_inner();
     let rows = vec![RowValues { values: vec![id.into(), value.into()] }];
     let columns = vec!["id".to_owned(), "value".to_owned()];

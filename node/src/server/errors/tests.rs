@@ -76,7 +76,8 @@ fn no_error_that_may_have_committed_says_run_it_again() {
         assert!(certain || detail.retry() != Retry::Transaction, "{error:?} (T42)");
         if matches!(error, Error::OutcomeUnknown { for_good: false, .. }) {
             assert_eq!(detail.retry(), Retry::LookupOutcome);
-            assert_eq!(detail.coordinator_key[..], [1]);
+            let key = coordinator_key::open(&id(), &detail.coordinator_key);
+            assert_eq!(key, Some(Key::from(vec![1])));
             assert_eq!(detail.transaction, Some(id().into()));
         }
     }
@@ -86,12 +87,12 @@ fn no_error_that_may_have_committed_says_run_it_again() {
 fn failed_read_that_began_names_the_transaction_to_begin_again_with() {
     let older = TxnId { sequence: 3, ..id() };
     let wounded = Error::Aborted { reason: AbortReason::Wounded { by: older } };
-    let failure = Failure::from(Error::InBegun { id: id(), error: Box::new(wounded) });
+    let failure = Failure::from(Error::Over { id: id(), error: Box::new(wounded) });
     assert_eq!(failure.detail.transaction, Some(id().into()));
     assert_eq!(failure.detail.wounded_by, Some(older.into()));
     assert_eq!(failure.detail.retry(), Retry::Transaction);
     let unsure = Error::ClockUnsure { reason: String::new() };
-    let failure = Failure::from(Error::InBegun { id: id(), error: Box::new(unsure) });
+    let failure = Failure::from(Error::Over { id: id(), error: Box::new(unsure) });
     assert_eq!(failure.detail.kind(), ErrorKind::ClockUnsure);
     assert_eq!(failure.detail.retry(), Retry::Transaction, "that transaction is rolled back");
 }
@@ -113,7 +114,7 @@ fn commit_whose_transaction_is_over_is_run_again_and_not_repeated() {
 
 #[test]
 fn commit_without_time_is_unknown_and_anything_else_timed_out() {
-    let key = Bytes::from_static(b"k");
+    let key = bytes::Bytes::from_static(b"k");
     let commit = TimeoutSubject::Commit { id: Some(id().into()), coordinator_key: key.clone() };
     let detail = timed_out(&commit).detail.unwrap();
     assert_eq!(detail.kind(), ErrorKind::OutcomeUnknown);

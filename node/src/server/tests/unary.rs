@@ -56,7 +56,8 @@ async fn tables_are_created_once_found_and_dropped() {
 async fn single_use_commit_sent_twice_is_applied_once_and_can_be_looked_up() {
     let mut served = Served::bank(1).await;
     let written = v1::WrittenKeys { table: table(), keys: vec![bigint_key(5)] };
-    let request = v1::ResolveCommitRequest { writes: vec![written], max_age_ms: 0 };
+    let request =
+        v1::ResolveCommitRequest { writes: vec![written], max_age_ms: 0, transaction: None };
     let resolved = served.client.resolve_commit(request).await.unwrap().into_inner();
     let single_use = v1::SingleUseCommit {
         id: resolved.transaction,
@@ -77,6 +78,21 @@ async fn single_use_commit_sent_twice_is_applied_once_and_can_be_looked_up() {
     let outcome = served.client.lookup_outcome(request).await.unwrap().into_inner();
     assert_eq!(outcome.outcome(), v1::Outcome::Committed);
     assert_eq!(outcome.commit_timestamp, first.commit_timestamp);
+
+    // With the key of another transaction it would hear "aborted" of what was committed.
+    let written = v1::WrittenKeys { table: table(), keys: vec![bigint_key(6)] };
+    let request =
+        v1::ResolveCommitRequest { writes: vec![written], max_age_ms: 0, transaction: None };
+    let other = served.client.resolve_commit(request.clone()).await.unwrap().into_inner();
+    let lookup = |coordinator_key| v1::LookupOutcomeRequest {
+        transaction: resolved.transaction,
+        coordinator_key,
+    };
+    let status = served.client.lookup_outcome(lookup(other.coordinator_key)).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    let request = v1::ResolveCommitRequest { transaction: resolved.transaction, ..request };
+    let named = served.client.resolve_commit(request).await.unwrap().into_inner();
+    assert_eq!(named.transaction, resolved.transaction);
 }
 
 #[tokio::test]

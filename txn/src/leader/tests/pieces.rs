@@ -203,9 +203,10 @@ fn repeated_commit_joins_while_pieces_are_in_flight_and_other_writes_are_refused
 #[test]
 fn one_transaction_sends_at_a_time() {
     let mut rig = rig();
-    let (one, two) = (rig.id(), rig.id());
+    let (one, two, three) = (rig.id(), rig.id(), rig.id());
     let first = rig.commit_rows(one, &ROWS, Vec::new());
     let second = rig.prepare_rows(two, &["s0", "s1", "s2"]);
+    let third = rig.prepare_rows(three, &["t0", "t1", "t2"]);
     while !rig.in_flight(one).contains(&"commit") {
         assert_eq!(rig.in_flight(two), Vec::<&str>::new());
         assert!(rig.in_flight(one).len() <= IN_FLIGHT);
@@ -215,6 +216,7 @@ fn one_transaction_sends_at_a_time() {
     rig.wait(SECOND / 10);
     assert!(rig.committed(first).is_some());
     assert!(matches!(rig.reply(second), Some(Reply::Prepared { .. })));
+    assert!(matches!(rig.reply(third), Some(Reply::Prepared { .. })));
 }
 
 #[test]
@@ -413,6 +415,21 @@ fn epoch_that_ends_under_pieces_ends_their_transaction() {
     assert!(rig.versions.is_empty());
     let next = rig.id_now();
     let commit = rig.commit_rows(next, &ROWS, Vec::new());
+    rig.run();
+    rig.wait(SECOND / 10);
+    rig.written_at(&ROWS, rig.committed(commit).unwrap());
+}
+
+#[test]
+fn leader_without_the_right_proposes_no_piece_and_goes_on_once_it_has_it() {
+    let mut rig = rig();
+    let id = rig.id();
+    let commit = rig.commit_rows(id, &ROWS, Vec::new());
+    rig.sure = false;
+    rig.apply_one();
+    rig.apply_one();
+    assert_eq!(rig.in_flight(id), ["piece"; IN_FLIGHT - 2]);
+    rig.sure = true;
     rig.run();
     rig.wait(SECOND / 10);
     rig.written_at(&ROWS, rig.committed(commit).unwrap());

@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(cut(&[]), []);
         assert_eq!(cut(&[100]), []);
         assert_eq!(cut(&[50, 50]), []);
-        assert_eq!(cut(&[50, 51]), [0..1]);
+        assert_eq!(cut(&[50, 51, 51]), [0..1, 1..2]);
         assert_eq!(cut(&[50, 50, 20, 20, 70]), [0..2, 2..4]);
         assert_eq!(cut(&[20, 500, 20]), [0..1, 1..2], "a write is never cut");
     }

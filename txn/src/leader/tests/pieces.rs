@@ -434,3 +434,27 @@ fn leader_without_the_right_proposes_no_piece_and_goes_on_once_it_has_it() {
     rig.wait(SECOND / 10);
     rig.written_at(&ROWS, rig.committed(commit).unwrap());
 }
+
+#[test]
+fn what_bounds_the_timestamp_is_judged_with_the_last_piece() {
+    // The horizon of the id.
+    let mut late = rig();
+    let mut id = late.id();
+    id.horizon = Timestamp::from_nanos(late.true_time + SECOND);
+    late.read_for_update(id, "r0");
+    let commit = late.commit_rows(id, &ROWS, Vec::new());
+    late.true_time += SECOND;
+    late.run();
+    assert_eq!(late.reply(commit), Some(&Reply::Outcome(Outcome::NoLongerKnown)));
+    assert!(late.versions.is_empty());
+    // The lease of a participant (T25).
+    let mut late = rig();
+    let id = late.id();
+    let expires = late.true_time + SECOND / 10;
+    let commit = late.commit_rows(id, &ROWS, vec![participant("p", START, Some(expires))]);
+    late.true_time += SECOND / 10;
+    late.run();
+    let aborted = Reply::Outcome(Outcome::Aborted { reason: AbortReason::LeaseBound });
+    assert_eq!(late.reply(commit), Some(&aborted));
+    assert!(late.versions.is_empty() && late.state.unfinished().is_none());
+}

@@ -17,6 +17,7 @@ fn check(seeds: std::ops::Range<u64>) {
         })
         .collect();
     assert!(failures.is_empty(), "{} seeds failed:\n{}", failures.len(), failures.join("\n"));
+    assert!(summary.in_pieces > 10 * count, "hardly any transaction travelled in pieces");
     assert!(summary.changes > 2 * count, "tables hardly came and went");
     assert!(summary.checked > 100 * count, "the clients of {count} seeds hardly did anything");
 }

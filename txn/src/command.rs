@@ -54,6 +54,16 @@ pub enum Command {
         /// still open here was told.
         wait_out: Option<Timestamp>,
     },
+    /// Some writes of a transaction that is too large for one entry. It carries no timestamp and is seen by
+    /// nobody: only the commit or prepare behind the last piece takes effect (section 4).
+    Piece {
+        /// The attempt.
+        id: TxnId,
+        /// Counts from 0, which takes the place of whatever is unfinished.
+        number: u32,
+        /// Some of this shard's writes.
+        writes: Vec<Write>,
+    },
     /// The coordinator, or the only participant: writes and outcome record in one (T31, section 4).
     Commit {
         /// The attempt.
@@ -62,7 +72,9 @@ pub enum Command {
         coordinator: Key,
         /// `s`.
         commit_ts: Timestamp,
-        /// This shard's writes.
+        /// How many pieces stand before it; it is void unless exactly these are there.
+        pieces: u32,
+        /// This shard's writes, but for those in pieces.
         writes: Vec<Write>,
         /// Who must be told.
         participants: Vec<Participant>,
@@ -126,7 +138,10 @@ pub struct PreparedRecord {
     pub participants: Vec<Key>,
     /// `p`.
     pub prepare_ts: Timestamp,
-    /// The writes to install; exclusive locks are restored on their keys.
+    /// How many pieces stand before it: in the log, and beside it where it is stored.
+    pub pieces: u32,
+    /// The writes to install; exclusive locks are restored on their keys. In the entry, and where it is
+    /// stored, those in pieces are left out.
     pub writes: Vec<Write>,
     /// Of the attempt, as it was checked.
     pub grant: Option<GrantPair>,

@@ -2,7 +2,8 @@
 //!
 //! Terms: the *lease* is data here, judged by TrueTime at the leader; a *record* is what a coordinator's log
 //! says of an id, first entry wins; a *prepared record* binds a participant; *awaiting* are the write
-//! participants of a commit that have not said that they applied it.
+//! participants of a commit that have not said that they applied it; *unfinished* are the pieces of a
+//! transaction whose last entry is still to come.
 //!
 //! Applying is total and deterministic: the same entries give the same state and the same [`Applied`] on
 //! every replica (T57). It reads no clock; what depends on time was decided by the leader that proposed.
@@ -13,8 +14,11 @@
 //! Not here: locks and everything else that a leader keeps in memory ([`crate::leader`]); where the
 //! changes are stored (`node/storage`).
 
+mod pieces;
 #[cfg(test)]
 mod tests;
+
+pub use pieces::Unfinished;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,6 +133,7 @@ pub struct ShardState {
     prepared: BTreeMap<TxnId, PreparedRecord>,
     outcomes: BTreeMap<TxnId, OutcomeRecord>,
     awaiting: BTreeMap<TxnId, BTreeSet<Key>>,
+    unfinished: Option<Unfinished>,
 }
 
 /// What an entry did, for the leader that waits for it.
@@ -136,7 +141,8 @@ pub struct ShardState {
 pub enum Applied {
     /// It has no command, or one without a reader.
     Nothing,
-    /// Made under another epoch, or preceded by a record or prepare of the same id: without effect.
+    /// Made under another epoch, preceded by a record or prepare of the same id, or by other pieces than its
+    /// own: without effect.
     Void,
     /// A new epoch began.
     LeaseBegan,
@@ -224,6 +230,7 @@ impl ShardState {
             prepared: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             awaiting: BTreeMap::new(),
+            unfinished: None,
         }
     }
 
@@ -240,6 +247,7 @@ impl ShardState {
         pairs: &[(Vec<u8>, Vec<u8>)],
     ) -> Result<Self, DamagedState> {
         let mut state = ShardState { applied, ..ShardState::new(span) };
+        let mut pieces = pieces::StoredPieces::new();
         for (key, value) in pairs {
             let damaged =
                 |reason: String| DamagedState { key: key.escape_ascii().to_string(), reason };
@@ -257,9 +265,14 @@ impl ShardState {
                 Some(stored::Place::Awaiting(id)) => {
                     state.awaiting.insert(id, postcard::from_bytes(value).map_err(decode)?);
                 }
+                Some(stored::Place::Piece(id, number)) => {
+                    let writes = postcard::from_bytes(value).map_err(decode)?;
+                    pieces.entry(id).or_default().insert(number, writes);
+                }
                 None => return Err(damaged("no such kind of pair".to_owned())),
             }
         }
+        state.load_pieces(pieces)?;
         Ok(state)
     }
 
@@ -312,6 +325,7 @@ impl ShardState {
                 Applied::Nothing
             }
             Command::Release { .. }
+            | Command::Piece { .. }
             | Command::Commit { .. }
             | Command::Prepare { .. }
             | Command::Threshold { .. }
@@ -325,10 +339,23 @@ impl ShardState {
                 let lease = self.header.lease.as_mut().expect("a current epoch has a lease");
                 lease.released = Some(Released { highest: *highest, wait_out: *wait_out });
                 changes.header_changed = true;
+                self.drop_pieces(changes);
                 Applied::Released
             }
-            Command::Commit { id, coordinator: _, commit_ts, writes, participants, digest } => {
-                self.commit(*id, *commit_ts, writes, participants, *digest, changes)
+            Command::Piece { id, number, writes } => self.piece(*id, *number, writes, changes),
+            Command::Commit {
+                id,
+                coordinator: _,
+                commit_ts,
+                pieces,
+                writes,
+                participants,
+                digest,
+            } => {
+                let Some(before) = self.take_pieces(id, *pieces) else { return Applied::Void };
+                pieces::delete_pieces(id, *pieces, changes);
+                let parts = before.iter().map(Vec::as_slice).chain([writes.as_slice()]);
+                self.commit(*id, *commit_ts, parts, participants, *digest, changes)
             }
             Command::Prepare { id, record } => self.prepare(*id, record, changes),
             Command::Threshold { threshold } => {
@@ -390,14 +417,15 @@ impl ShardState {
         );
         self.header.lease = Some(Lease { holder, term, epoch, expires, floor, released: None });
         changes.header_changed = true;
+        self.drop_pieces(changes);
         Applied::LeaseBegan
     }
 
-    fn commit(
+    fn commit<'a>(
         &mut self,
         id: TxnId,
         commit_ts: Timestamp,
-        writes: &[Write],
+        parts: impl Iterator<Item = &'a [Write]>,
         participants: &[Participant],
         digest: u64,
         changes: &mut Changes,
@@ -429,7 +457,7 @@ impl ShardState {
             changes.put(stored::awaiting(&id), &waited);
             self.awaiting.insert(id, waited);
         }
-        self.install(writes, commit_ts, changes);
+        parts.for_each(|writes| self.install(writes, commit_ts, changes));
         Applied::Committed { id }
     }
 
@@ -438,6 +466,7 @@ impl ShardState {
         if self.outcomes.contains_key(&id) {
             return false;
         }
+        self.drop_pieces_of(&id, changes);
         changes.put(stored::outcome(&id), &record);
         self.outcomes.insert(id, record);
         true
@@ -447,15 +476,19 @@ impl ShardState {
         if self.prepared.contains_key(&id) || self.outcomes.contains_key(&id) {
             return Applied::Void;
         }
+        let Some(before) = self.take_pieces(&id, record.pieces) else { return Applied::Void };
         changes.put(stored::prepared(&id), record);
-        self.prepared.insert(id, record.clone());
+        let writes = before.into_iter().flatten().chain(record.writes.iter().cloned()).collect();
+        self.prepared.insert(id, PreparedRecord { writes, ..record.clone() });
         Applied::Prepared { id }
     }
 
     /// Installing the versions and leaving the prepared set is one step (section 4).
     fn resolve(&mut self, id: TxnId, decision: Decision, changes: &mut Changes) {
+        self.drop_pieces_of(&id, changes);
         let Some(record) = self.prepared.remove(&id) else { return };
         changes.state.push(StatePut::Delete(stored::prepared(&id)));
+        pieces::delete_pieces(&id, record.pieces, changes);
         match decision {
             Decision::Commit { commit_ts, prepare_ts } if prepare_ts == record.prepare_ts => {
                 assert!(
@@ -517,6 +550,7 @@ impl ShardState {
         }
         self.header.collected = bound;
         changes.header_changed = true;
+        self.collect_pieces(changes);
     }
 
     /// The keys of the shard.
@@ -621,6 +655,7 @@ mod stored {
         Prepared(TxnId),
         Outcome(TxnId),
         Awaiting(TxnId),
+        Piece(TxnId, u32),
     }
 
     pub(super) fn header() -> Vec<u8> {
@@ -640,8 +675,15 @@ mod stored {
         with_id(b'w', id)
     }
 
+    /// Ordered by number behind its id.
+    pub(super) fn piece(id: &TxnId, number: u32) -> Vec<u8> {
+        let mut key = with_id(b'q', id);
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
     fn with_id(kind: u8, id: &TxnId) -> Vec<u8> {
-        let mut key = Vec::with_capacity(33);
+        let mut key = Vec::with_capacity(37);
         key.push(kind);
         for part in [id.horizon.nanos(), id.begin.nanos(), id.origin, id.sequence] {
             key.extend_from_slice(&part.to_be_bytes());
@@ -654,7 +696,7 @@ mod stored {
         if *kind == b'h' && rest.is_empty() {
             return Some(Place::Header);
         }
-        let (parts, []) = rest.as_chunks::<8>() else { return None };
+        let (parts, number) = rest.as_chunks::<8>();
         let [horizon, begin, origin, sequence] = *parts else { return None };
         let id = TxnId {
             horizon: Timestamp::from_nanos(u64::from_be_bytes(horizon)),
@@ -662,10 +704,11 @@ mod stored {
             origin: u64::from_be_bytes(origin),
             sequence: u64::from_be_bytes(sequence),
         };
-        match kind {
-            b'p' => Some(Place::Prepared(id)),
-            b'o' => Some(Place::Outcome(id)),
-            b'w' => Some(Place::Awaiting(id)),
+        match (kind, number) {
+            (b'p', []) => Some(Place::Prepared(id)),
+            (b'o', []) => Some(Place::Outcome(id)),
+            (b'w', []) => Some(Place::Awaiting(id)),
+            (b'q', [a, b, c, d]) => Some(Place::Piece(id, u32::from_be_bytes([*a, *b, *c, *d]))),
             _ => None,
         }
     }

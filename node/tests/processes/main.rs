@@ -14,6 +14,7 @@ mod clocks;
 mod crashes;
 mod full_disk;
 mod histories;
+mod large_commits;
 mod lost_directory;
 mod lost_quorum;
 mod python_client;

@@ -81,10 +81,11 @@ fn report(summary: &Summary, seconds: f64, json: Option<&str>) -> ExitCode {
     let rate = summary.checked as f64 / seconds;
     let hours = summary.simulated as f64 / 3.6e12;
     println!(
-        "{} seeds, {} failures, {hours:.2} simulated hours, {} transactions checked, {rate:.0}/s",
+        "{} seeds, {} failures, {hours:.2} simulated hours, {} transactions checked, {} in pieces, {rate:.0}/s",
         summary.seeds,
         summary.failures.len(),
-        summary.checked
+        summary.checked,
+        summary.in_pieces
     );
     let failures: Vec<serde_json::Value> = summary
         .failures
@@ -96,6 +97,7 @@ fn report(summary: &Summary, seconds: f64, json: Option<&str>) -> ExitCode {
         "failures": failures,
         "simulated_hours": hours,
         "checked_transactions": summary.checked,
+        "in_pieces": summary.in_pieces,
         "faults": summary.faults,
         "transactions_per_core_second": rate,
     });

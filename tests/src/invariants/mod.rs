@@ -10,6 +10,7 @@
 //! | Monotonicity of timestamps | Spanner 4.1.2 | [`timestamp_monotonicity`] |
 //! | Safe time | Spanner 4.1.3 | [`safe_time`] |
 //! | Atomic commitment, one outcome per id | Spanner 4.2.1 | [`atomic_commitment`] |
+//! | Transactions in pieces are whole | - | [`whole_transactions`] |
 //! | Equal replicas at rest | Raft 5.4.3 | [`replica_agreement`] |
 //! | Conservation of money | - | [`bank_total`] |
 //!
@@ -30,6 +31,7 @@ pub mod replica_agreement;
 pub mod safe_time;
 pub mod state_machine_safety;
 pub mod timestamp_monotonicity;
+pub mod whole_transactions;
 
 use node::core::Core;
 use node::storage::record::LogEntry;
@@ -47,6 +49,8 @@ pub struct Invariants {
     safe_time: safe_time::SafeTime,
     /// Outcomes by id.
     pub atomic: atomic_commitment::AtomicCommitment,
+    /// Transactions in pieces.
+    pub whole: whole_transactions::WholeTransactions,
 }
 
 impl Invariants {
@@ -72,6 +76,7 @@ impl Invariants {
             self.monotonicity.applied(shard, &step);
             self.safe_time.applied(shard, &step);
             self.atomic.applied(shard, &step);
+            self.whole.applied(shard, &step);
         }
     }
 

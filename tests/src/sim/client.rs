@@ -120,6 +120,8 @@ enum Script {
     Skew { read: [i64; 2], write: i64 },
     /// Scans notes and then inserts into or deletes from what it scanned.
     Phantom { from: i64, to: i64, id: i64 },
+    /// Scans notes and writes every one of them: many writes at once.
+    Sweep { from: i64, to: i64 },
 }
 
 #[derive(Debug)]
@@ -213,15 +215,22 @@ impl Client {
                 let write = if self.rng.coin() { read[0] } else { id(&mut self.rng) };
                 self.begin(now, nodes, Script::Skew { read, write })
             }
-            50..60 => {
+            50..53 => {
+                let from = id(&mut self.rng);
+                let rows = i64::try_from(self.rng.between(1, 16)).unwrap_or(1);
+                let to = (from + rows).min(world.accounts);
+                self.begin(now, nodes, Script::Sweep { from, to })
+            }
+            53..60 => {
                 let (a, b) = (id(&mut self.rng), id(&mut self.rng));
                 let (from, to) = (a.min(b), a.max(b) + 1);
                 let id = if self.rng.coin() { from } else { id(&mut self.rng) };
                 self.begin(now, nodes, Script::Phantom { from, to, id })
             }
             60..75 => {
+                let most = if self.rng.per_mille(100) { 16 } else { 4 };
                 let mut ids: Vec<i64> =
-                    (0..self.rng.between(1, 4)).map(|_| id(&mut self.rng)).collect();
+                    (0..self.rng.between(1, most)).map(|_| id(&mut self.rng)).collect();
                 ids.sort_unstable();
                 ids.dedup();
                 let amount = i64::try_from(self.rng.below(1000)).unwrap_or(0);
@@ -427,10 +436,16 @@ impl Client {
             (Script::Skew { read, .. }, 0 | 1) => {
                 Some(self.read(id, Table::Notes, points(&[read[part]]), LockMode::Shared))
             }
-            (Script::Phantom { from, to, .. }, 0) => {
+            (Script::Phantom { from, to, .. } | Script::Sweep { from, to }, 0) => {
                 Some(self.read(id, Table::Notes, range(*from, *to), LockMode::Shared))
             }
-            (Script::Transfer { .. } | Script::Skew { .. } | Script::Phantom { .. }, _) => None,
+            (
+                Script::Transfer { .. }
+                | Script::Skew { .. }
+                | Script::Phantom { .. }
+                | Script::Sweep { .. },
+                _,
+            ) => None,
         }
     }
 
@@ -450,7 +465,7 @@ impl Client {
         let found: Vec<(i64, Content)> =
             rows.rows.iter().filter_map(|row| row_of(&row.values)).collect();
         assert_eq!(found.len(), rows.rows.len(), "rows have the columns of their table");
-        if let Script::Phantom { from, to, .. } = job.script {
+        if let Script::Phantom { from, to, .. } | Script::Sweep { from, to } = job.script {
             job.ops.push(scan_op(Table::Notes, from, to, &found));
             job.seen.extend(found.iter().map(|(id, content)| (*id, Some(*content))));
             return;
@@ -462,7 +477,9 @@ impl Client {
                 (Table::Accounts, ids)
             }
             Script::Skew { read, .. } => (Table::Notes, vec![read[part]]),
-            Script::Load | Script::Phantom { .. } => unreachable!("these read no points"),
+            Script::Load | Script::Phantom { .. } | Script::Sweep { .. } => {
+                unreachable!("these read no points")
+            }
         };
         for id in ids {
             let content = found.iter().find(|(found, _)| *found == id).map(|(_, content)| *content);
@@ -583,6 +600,12 @@ fn form_writes(job: &mut ReadWrite, world: &mut World) {
             let sum = read.iter().filter_map(|id| job.seen.get(id).copied().flatten());
             let sum = sum.map(|content| content.amount).sum::<i64>() % 1000;
             put(job, Table::Notes, write, sum);
+        }
+        Script::Sweep { from, to } => {
+            let found = i64::try_from(job.seen.len()).unwrap_or(0);
+            for id in from..to {
+                put(job, Table::Notes, id, found);
+            }
         }
         Script::Phantom { id, .. } => {
             if job.seen.contains_key(&id) {

@@ -190,6 +190,10 @@ impl Plan {
         // Short, so that changes of the catalog that wait for its end come to theirs.
         let lease = Duration::from_nanos(rng.between(2 * SECOND, 10 * SECOND));
         replica.txn.catalog_lease = lease;
+        if rng.per_mille(400) {
+            // About one row to ten: what writes more on one shard travels in pieces.
+            replica.txn.entry_bytes_max = usize::try_from(rng.log_between(1, 400)).unwrap_or(1);
+        }
         Plan {
             nodes,
             clients: u32::try_from(rng.between(5, 20)).unwrap_or(5),

@@ -35,6 +35,8 @@ pub struct Outcome {
     pub aborted: u64,
     /// Tables created and dropped meanwhile.
     pub changes: u64,
+    /// Prepares and commits that took effect in pieces.
+    pub in_pieces: u64,
     /// How often each fault was drawn.
     pub faults: BTreeMap<&'static str, u64>,
 }
@@ -52,6 +54,8 @@ pub struct Summary {
     pub checked: u64,
     /// Tables created and dropped meanwhile.
     pub changes: u64,
+    /// Prepares and commits that took effect in pieces.
+    pub in_pieces: u64,
     /// How often each fault was drawn.
     pub faults: BTreeMap<&'static str, u64>,
 }
@@ -63,6 +67,7 @@ impl Summary {
         self.simulated += outcome.simulated;
         self.checked += outcome.checked;
         self.changes += outcome.changes;
+        self.in_pieces += outcome.in_pieces;
         for (fault, draws) in &outcome.faults {
             *self.faults.entry(fault).or_default() += draws;
         }
@@ -111,6 +116,7 @@ pub fn run(seed: u64, trace: Option<&mut dyn FnMut(&str)>) -> Outcome {
         unknown: cluster.world.unknown,
         aborted: cluster.world.aborted,
         changes: cluster.changes,
+        in_pieces: cluster.invariants.whole.in_pieces,
         faults: cluster.drawn.iter().map(|(fault, draws)| (fault.name(), *draws)).collect(),
     }
 }

@@ -93,9 +93,9 @@ impl Leader {
 
     /// All locks are held, here and at every participant: the step that chooses `s` (T1).
     pub(super) fn commit_locked(&mut self, cx: &mut Cx<'_>, right: Right, id: TxnId) {
-        let Some(Local { stage: Stage::CommitWaiting(commit), .. }) = self.txns.get(&id) else {
+        if !matches!(self.txns.get(&id).map(|l| &l.stage), Some(Stage::CommitWaiting(_))) {
             return;
-        };
+        }
         // The horizon is judged, and the record looked up again, in this step.
         if cx.state.outcome(&id).is_some() {
             return self.drop_unbound(cx, id, AbortReason::GivenUp);
@@ -103,6 +103,10 @@ impl Leader {
         if id.horizon <= right.interval.latest {
             return self.too_late(cx, id);
         }
+        let Some(last) = self.last_entry(id) else { return };
+        let Some(Local { stage: Stage::CommitWaiting(commit), .. }) = self.txns.get(&id) else {
+            return;
+        };
         let prepares: Vec<Timestamp> = commit.participants.iter().map(|p| p.prepare_ts).collect();
         let bound = commit.participants.iter().filter_map(|p| p.expires).min();
         let below = commit.below;
@@ -123,11 +127,13 @@ impl Leader {
             unreachable!("looked up above")
         };
         self.locks.bind(id);
+        self.pieces.leave(id);
         let command = Command::Commit {
             id,
             coordinator: commit.coordinator.clone(),
             commit_ts,
-            writes: commit.writes.clone(),
+            pieces: last.pieces,
+            writes: commit.writes[last.from..].to_vec(),
             participants: commit.participants.clone(),
             digest: commit.digest,
         };
@@ -250,6 +256,7 @@ impl Leader {
     /// Drops a transaction with all it holds and waits for; what waits for it may go on.
     pub(super) fn finish(&mut self, cx: &mut Cx<'_>, id: TxnId) -> Option<Stage> {
         let local = self.txns.remove(&id)?;
+        self.pieces.leave(id);
         let waiters = self.locks.release(id);
         self.fail_waiters(cx, waiters);
         self.wounds_due.remove(&id);

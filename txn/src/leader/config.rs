@@ -23,6 +23,8 @@ pub struct Config {
     pub deferred_max: usize,
     /// Transactions known at once.
     pub transactions_max: usize,
+    /// Writes of a transaction that take more travel in pieces, each in an entry of its own.
+    pub entry_bytes_max: usize,
     /// Outcome records kept.
     pub outcomes_max: usize,
     /// Versions newer than this stay readable.
@@ -43,6 +45,7 @@ impl Default for Config {
             wound_delay: Duration::from_millis(20),
             deferred_max: 10_000,
             transactions_max: 100_000,
+            entry_bytes_max: 1 << 20,
             outcomes_max: 5_000_000,
             gc_ttl: Duration::from_secs(3600),
             catalog_lease: Duration::from_secs(60),

@@ -254,7 +254,9 @@ impl Leader {
         }
         self.next_collection = cx.now.mono.plus(COLLECT_INTERVAL);
         let bound = right.interval.earliest.minus(self.config.record_ttl);
-        cx.state.lowest_horizon().is_some_and(|lowest| lowest < bound).then_some(bound)
+        let unfinished = cx.state.unfinished().map(|unfinished| unfinished.id.horizon);
+        let lowest = cx.state.lowest_horizon().into_iter().chain(unfinished).min();
+        lowest.is_some_and(|lowest| lowest < bound).then_some(bound)
     }
 
     /// Stops assigning and lets go of the shard as soon as that is safe; [`Effect::HandedOver`] says when.
@@ -303,6 +305,7 @@ impl Leader {
                 callers.extend(stage.into_callers());
             }
         }
+        self.pieces.stop();
         for caller in callers {
             cx.refuse(caller, Refusal::NotLeader { hint: None });
         }

@@ -225,6 +225,7 @@ impl Leader {
             }
         }
         self.stalled.retain(|stalled| *stalled != id);
+        self.pieces.leave(id);
         match local.stage {
             Stage::CommitWaiting(commit) if commit.shared => {
                 let participants = commit.participants.iter().map(|p| p.key.clone()).collect();

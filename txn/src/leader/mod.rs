@@ -24,6 +24,7 @@ mod config;
 mod lease;
 mod locks;
 mod participant;
+mod pieces;
 mod snapshot;
 mod stage;
 mod telling;
@@ -217,18 +218,6 @@ enum SnapshotAnswer {
     GoAhead,
 }
 
-/// An outcome that participants are being told.
-#[derive(Debug)]
-struct Telling {
-    /// `None` for an abort.
-    commit_ts: Option<Timestamp>,
-    /// Who has not answered; `true` while a call is under way.
-    remaining: BTreeMap<Key, (Participant, bool)>,
-    retry_at: Mono,
-    /// How often it was told.
-    times: u32,
-}
-
 /// The leader of one shard, for one term.
 pub struct Leader {
     config: Config,
@@ -255,6 +244,7 @@ pub struct Leader {
     deferred: VecDeque<(RequestId, Request)>,
     /// Commits and prepares whose timestamp would reach past the lease: they wait for its extension.
     stalled: Vec<TxnId>,
+    pieces: pieces::PieceQueue,
     /// Applied commits by `s`, until it is past.
     commit_waits: BTreeSet<(Timestamp, TxnId)>,
     /// Answers that wait until a recorded commit timestamp is past.
@@ -263,7 +253,7 @@ pub struct Leader {
     /// Gateways that wait for a catalog lease, and the bound that each found.
     catalog_waits: Vec<(RequestId, Timestamp)>,
     catalog_bound_in_flight: bool,
-    telling: BTreeMap<TxnId, Telling>,
+    telling: BTreeMap<TxnId, telling::Telling>,
     /// Acknowledged outcomes to forget with one of the next entries.
     done: Vec<(TxnId, Key)>,
     calls: BTreeMap<CallId, CallReason>,
@@ -321,6 +311,7 @@ impl Leader {
             gone: BTreeMap::new(),
             deferred: VecDeque::new(),
             stalled: Vec::new(),
+            pieces: pieces::PieceQueue::default(),
             commit_waits: BTreeSet::new(),
             past_waits: BTreeMap::new(),
             snapshot_waits: Vec::new(),
@@ -464,6 +455,7 @@ impl Leader {
         self.advance_lease(cx);
         self.grant_ready(cx);
         self.retry_stalled(cx);
+        self.send_pieces(cx);
         self.serve_snapshots(cx);
         self.grant_catalog_leases(cx);
         self.note_blocked(cx);
@@ -711,6 +703,7 @@ impl Leader {
             (Command::Release { .. }, _) if id.term == self.term => {
                 self.release_applied(cx, applied)
             }
+            (Command::Piece { .. }, _) if id.term == self.term => self.piece_applied(),
             (Command::Commit { id, .. }, Applied::Committed { .. }) => self.committed(cx, *id),
             (Command::Commit { id, .. }, _) => self.commit_void(cx, *id),
             (Command::Abort { id, .. }, _) => self.abort_applied(cx, *id),

@@ -109,6 +109,7 @@ impl Leader {
         if !matches!(self.txns.get(&id).map(|l| &l.stage), Some(Stage::PrepareWaiting(_))) {
             return;
         }
+        let Some(last) = self.last_entry(id) else { return };
         let Some(prepare_ts) = self.choose_prepare_ts(cx, right) else {
             return self.stall(id);
         };
@@ -124,13 +125,15 @@ impl Leader {
         });
         let expires = (!covered).then_some(right.expires);
         self.locks.bind(id);
+        self.pieces.leave(id);
         let record = PreparedRecord {
             priority,
             coordinator: prepare.coordinator.clone(),
             key: prepare.key.clone(),
             participants: prepare.participants.clone(),
             prepare_ts,
-            writes: prepare.writes.clone(),
+            pieces: last.pieces,
+            writes: prepare.writes[last.from..].to_vec(),
             grant,
             expires,
             digest: prepare.digest,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::{Key, TxnId};
 
-use super::{CallReason, Cx, FLUSH_INTERVAL, Leader, Telling, Unanswered};
+use super::{CallReason, Cx, FLUSH_INTERVAL, Leader, Unanswered};
 use crate::command::Command;
 use crate::message::{Decision, Participant, Reply, Request};
 use crate::state::OutcomeRecord;
@@ -18,6 +18,18 @@ const RETELL_INTERVAL: Duration = Duration::from_secs(1);
 const ABORT_TELLS_MAX: u32 = 10;
 /// Acknowledgements that are logged at once, without waiting for more.
 const DONE_MAX: usize = 256;
+
+/// An outcome that participants are being told.
+#[derive(Debug)]
+pub(super) struct Telling {
+    /// `None` for an abort.
+    commit_ts: Option<Timestamp>,
+    /// Who has not answered; `true` while a call is under way.
+    remaining: BTreeMap<Key, (Participant, bool)>,
+    retry_at: Mono,
+    /// How often it was told.
+    times: u32,
+}
 
 impl Leader {
     /// Starts telling the participants of a recorded outcome. A commit must be past on this clock.

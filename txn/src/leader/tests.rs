@@ -11,6 +11,7 @@ mod lasting;
 mod lease;
 mod locks;
 mod participants;
+mod pieces;
 mod promises;
 mod reads;
 mod rig;

@@ -1,3 +1,5 @@
+mod pieces;
+
 use std::time::Duration;
 
 use proto::{GrantPair, LogIndex, Priority};
@@ -34,6 +36,7 @@ fn prepared(prepare_ts: u64) -> PreparedRecord {
         key: key("p"),
         participants: vec![key("p"), key("q")],
         prepare_ts: ts(prepare_ts),
+        pieces: 0,
         writes: vec![write("p")],
         grant: Some(GrantPair { epoch: Epoch(1), number: 7 }),
         expires: Some(ts(9 * SECOND)),
@@ -96,6 +99,11 @@ impl Replica {
     }
 }
 
+fn piece(sequence: u64, number: u32, names: &[&str]) -> Entry {
+    let writes = names.iter().map(|name| write(name)).collect();
+    entry(Command::Piece { id: id(sequence), number, writes })
+}
+
 /// A log with something for every part of the state.
 fn log() -> Vec<Entry> {
     let expires = ts(9 * SECOND);
@@ -103,6 +111,7 @@ fn log() -> Vec<Entry> {
         id: id(1),
         coordinator: key("a"),
         commit_ts: ts(3 * SECOND),
+        pieces: 0,
         writes: vec![write("a")],
         participants: vec![participant("x", SECOND), participant("y", SECOND)],
         digest: 7,
@@ -120,6 +129,8 @@ fn log() -> Vec<Entry> {
         entry(Command::Prepare { id: id(3), record: prepared(5 * SECOND) }),
         Entry::fact(Command::Forget { done: vec![(id(1), key("x"))] }),
         entry(Command::Threshold { threshold: ts(SECOND) }),
+        piece(4, 0, &["a", "b"]),
+        piece(4, 1, &["c"]),
         Entry { collect_outcomes: Some(ts(600 * SECOND)), ..entry(Command::Nothing) },
     ]
 }
@@ -217,6 +228,7 @@ fn snapshot_carries_the_bound_of_collected_records() {
         id: late,
         coordinator: key("a"),
         commit_ts: ts(7 * SECOND),
+        pieces: 0,
         writes: vec![write("a")],
         participants: Vec::new(),
         digest: 1,
@@ -266,6 +278,13 @@ fn same_log_gives_the_same_state_and_answers_on_every_replica() {
     assert!(effective(|a| matches!(a, Applied::Prepared { .. })));
     assert!(effective(|a| matches!(a, Applied::Aborted { .. })));
     assert!(effective(|a| matches!(a, Applied::Void)) && !batch.state.awaiting().is_empty());
+    let in_pieces =
+        log.iter().zip(&batch.applied).filter(|(entry, applied)| match &entry.command {
+            Command::Commit { pieces, .. } => *pieces > 1 && **applied != Applied::Void,
+            Command::Prepare { record, .. } => record.pieces > 1 && **applied != Applied::Void,
+            _ => false,
+        });
+    assert!(in_pieces.count() > 10);
 }
 
 /// Entries that meet each other: few ids, of which outcomes are recorded, repeated, forgotten, collected.
@@ -280,20 +299,29 @@ fn random_log(count: u64) -> Vec<Entry> {
     let expires = ts(100_000 * SECOND);
     let lease = Command::Lease { holder: NodeId(1), epoch: Epoch(1), expires };
     let mut log = vec![Entry::fact(lease)];
+    let mut sent = (id(0), 0);
     for step in 0..count {
         let txn = id(step / 40 * 10 + draw(20));
         let now = 10 * SECOND + step * 1_000;
         let name = ["a", "b", "p", "q"][usize::try_from(draw(4)).unwrap()];
-        let command = match draw(7) {
+        // Often the id that sends pieces, with as many as it has sent.
+        let (txn, pieces) = if draw(2) == 0 { sent } else { (txn, 0) };
+        let command = match draw(10) {
             0 | 1 => Command::Commit {
                 id: txn,
                 coordinator: key(name),
                 commit_ts: ts(now),
+                pieces,
                 writes: vec![write(name)],
                 participants: vec![participant("x", SECOND), participant("y", SECOND)],
                 digest: draw(2),
             },
-            2 => Command::Prepare { id: txn, record: prepared(now) },
+            2 => Command::Prepare { id: txn, record: PreparedRecord { pieces, ..prepared(now) } },
+            7 | 8 => {
+                let number = if draw(8) == 0 { 0 } else { pieces };
+                sent = (txn, number + 1);
+                Command::Piece { id: txn, number, writes: vec![write(name)] }
+            }
             3 => {
                 let prepare_ts = ts(now - draw(3) * 1_000);
                 let commit = Decision::Commit { commit_ts: ts(now), prepare_ts };

@@ -267,3 +267,39 @@ fn reads_of_damaged_entries_are_errors() {
     assert_eq!(is_damage(&|k| k.history.insert(&*entry, [7]).unwrap()), (true, true));
     assert_eq!(is_damage(&|k| k.data.remove("a").unwrap()), (false, true));
 }
+
+/// TRANSACTIONS.md section 4: what arrived in pieces is applied as one, and leaves in pieces again.
+#[test]
+fn transaction_at_the_limit_of_buffered_writes_is_applied_as_one() {
+    const PIECES: u8 = 64;
+    const PIECE_BYTES: usize = 1 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    for piece in 0..PIECES {
+        let state = vec![StateChange::Put(vec![b'q', piece], vec![piece; PIECE_BYTES])];
+        let applied = entry(u64::from(piece) + 1);
+        store
+            .apply(vec![ApplyBatch { shard: SHARD, applied, versions: Vec::new(), state }])
+            .unwrap();
+    }
+    let sent = contents(&store, SHARD);
+    let largest = |pieces: &[SnapshotPiece]| {
+        pieces.iter().map(|piece| postcard::to_stdvec(piece).unwrap().len()).max().unwrap()
+    };
+    assert!(sent.1.len() > usize::from(PIECES) && largest(&sent.1) < PIECE_BYTES + 64);
+    let row = |piece: u8| Version {
+        key: Key::from(vec![b'a', piece]),
+        timestamp: Timestamp::from_nanos(7),
+        value: Some(Value::from(vec![piece; PIECE_BYTES])),
+    };
+    let versions = (0..PIECES).map(row).collect();
+    let state = (0..PIECES).map(|piece| StateChange::Delete(vec![b'q', piece])).collect();
+    let applied = entry(u64::from(PIECES) + 1);
+    store.apply(vec![ApplyBatch { shard: SHARD, applied, versions, state }]).unwrap();
+    let committed = contents(&store, SHARD);
+    assert_eq!(committed.0, Some(applied));
+    assert_eq!(committed.1.len(), usize::from(PIECES) + 1);
+    store.persist().unwrap();
+    drop(store);
+    assert_eq!(contents(&open(directory.path()), SHARD), committed);
+}

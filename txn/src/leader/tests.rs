@@ -13,6 +13,7 @@ mod locks;
 mod participants;
 mod promises;
 mod reads;
+mod removal;
 mod rig;
 
 use super::*;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use truetime::{Now, Timestamp};
-use txn::message::{AbortReason, Outcome, ReadLimit, Reply, Request, Row, Write};
+use txn::message::{AbortReason, Outcome, ReadLimit, Refusal, Reply, Request, Row, Write};
 use txn::transaction::{CallError, Obstacle};
 
 use crate::routing::{ShardDescriptor, ShardMap};
@@ -168,6 +168,7 @@ impl Cluster {
                 Err(reason) => Reply::Aborted { reason },
             },
             Request::CatalogLease { .. } => self.catalog_lease(now),
+            Request::Remove { .. } => Reply::Refused(Refusal::Removed),
             Request::GoAhead { .. } | Request::Wound { .. } | Request::Resolve { .. } => {
                 panic!("no gateway asks {request:?}")
             }

@@ -246,7 +246,10 @@ impl CoreLoop {
                     continue;
                 }
                 // These look at the versions, so what was applied before must be there.
-                Effect::Read { .. } | Effect::SendSnapshot { .. } | Effect::Install { .. } => {
+                Effect::Read { .. }
+                | Effect::SendSnapshot { .. }
+                | Effect::Install { .. }
+                | Effect::Remove { .. } => {
                     self.apply(&mut applies)?;
                 }
                 _ => {}
@@ -309,6 +312,10 @@ impl CoreLoop {
                 })?;
                 tracing::info!(%shard, last = %last.index, "a snapshot replaced the replica here");
                 inputs.push(Input::Installed { shard, state });
+            }
+            Effect::Remove { shard, span } => {
+                self.store.with(|store| store.remove(shard, &span))?;
+                tracing::info!(%shard, "a removed shard's data is gone from this node");
             }
             Effect::Collect { shard: _, span, threshold } => {
                 let from = span.start.clone();

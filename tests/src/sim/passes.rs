@@ -214,6 +214,9 @@ impl Cluster<'_> {
                 let state = store.state(shard).expect("memory does not fail");
                 process.inbox.push(Input::Installed { shard, state });
             }
+            Effect::Remove { shard, span } => {
+                store.remove(shard, &span).expect("memory does not fail");
+            }
             Effect::Collect { span, threshold, .. } => {
                 let from = span.start.clone();
                 process.collector.push((span, threshold, from));

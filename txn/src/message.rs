@@ -219,6 +219,12 @@ pub enum Request {
         /// A key in the shard.
         key: Key,
     },
+    /// The shard's table was dropped and is in use nowhere: remove the shard. Answered by
+    /// [`Refusal::Removed`], as everything is from then on, once that is applied.
+    Remove {
+        /// A key in the shard.
+        key: Key,
+    },
 }
 
 /// Who looks an outcome up.
@@ -417,7 +423,8 @@ pub enum Refusal {
         /// What is wrong with it.
         reason: String,
     },
-    /// The shard was removed with its table.
+    /// The shard was removed with its table, and decides nothing: a participant in doubt takes abort, a
+    /// coordinator counts it as applied, and for a client an outcome is no longer known (section 4).
     #[error("the shard was removed")]
     Removed,
 }
@@ -454,7 +461,8 @@ impl Request {
             | Request::Resolve { key, .. }
             | Request::Release { key, .. }
             | Request::KeepAlive { key, .. }
-            | Request::CatalogLease { key } => Some(key),
+            | Request::CatalogLease { key }
+            | Request::Remove { key } => Some(key),
             Request::Commit { coordinator, .. }
             | Request::Abort { coordinator, .. }
             | Request::Lookup { coordinator, .. }

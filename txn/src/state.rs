@@ -370,6 +370,7 @@ impl ShardState {
             }
             Command::Remove => {
                 assert!(self.prepared.is_empty(), "a shard is removed with nothing prepared");
+                assert!(self.awaiting.is_empty(), "a shard is removed with all outcomes applied");
                 self.header.removed = true;
                 changes.header_changed = true;
                 Applied::Removed

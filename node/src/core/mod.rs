@@ -14,6 +14,7 @@
 
 mod clocks;
 mod message;
+mod removal;
 mod replicas;
 mod snapshots;
 pub mod status;
@@ -41,6 +42,7 @@ use crate::storage::version_store::{ApplyBatch, SnapshotPiece, StatePair};
 
 use clocks::PeerClocks;
 pub use message::{PeerMessage, PublishedPromise, core_of, describe};
+use removal::Removals;
 use snapshots::Transfers;
 use watchdog::SyncWatch;
 
@@ -216,6 +218,13 @@ pub enum Effect {
         /// The threshold.
         threshold: Timestamp,
     },
+    /// The shard was removed, and the log knows it no more: drop its versions and state.
+    Remove {
+        /// The shard.
+        shard: ShardId,
+        /// Its keys.
+        span: KeySpan,
+    },
     /// Answer a client.
     Answer {
         /// Which request.
@@ -263,6 +272,7 @@ pub struct Core {
     gateway: Gateway,
     clocks: PeerClocks,
     transfers: Transfers,
+    removals: Removals,
     /// Replicas touched in this pass.
     dirty: BTreeSet<ShardId>,
     /// Calls of replicas under way, by the part of their [`CallId`].
@@ -284,12 +294,13 @@ pub struct Core {
     out: Vec<Effect>,
 }
 
-/// What is done once a ready is durable.
+/// What is done once something is durable.
 #[derive(Debug)]
-struct Durability {
-    shard: ShardId,
-    number: u64,
-    messages: Vec<(NodeId, raft::Message)>,
+enum Durability {
+    /// A ready of a replica.
+    Ready { shard: ShardId, number: u64, messages: Vec<(NodeId, raft::Message)> },
+    /// That this node has no replica of the shard any more.
+    Removed { shard: ShardId, span: KeySpan },
 }
 
 /// Calls of replicas have this owner; the gateway's never do.
@@ -297,11 +308,12 @@ const REPLICA_OWNER: u64 = u64::MAX;
 
 impl Core {
     /// A core with the replicas that its node's log and version store know. The map has at least the
-    /// system shard.
+    /// system shard. `orphans` are shards of this core that only the version store has.
     pub fn open(
         config: CoreConfig,
         map: ShardMap,
         replicas: Vec<(ShardDescriptor, Durable)>,
+        orphans: Vec<ShardId>,
         now: &Now,
     ) -> Result<Self, ReplicaError> {
         let map = Arc::new(map);
@@ -315,6 +327,7 @@ impl Core {
             router,
             gateway,
             transfers: Transfers::default(),
+            removals: Removals::new(now, orphans),
             dirty: BTreeSet::new(),
             replica_calls: BTreeMap::new(),
             next_replica_call: 0,
@@ -368,11 +381,14 @@ impl Core {
             while let Some(message) = self.local.pop_front() {
                 self.peer(now, self.config.node, message)?;
             }
+            if self.removals.map_is_new() {
+                self.let_go(now);
+            }
             while let Some(shard) = self.dirty.pop_first() {
                 self.with_replica(now, shard, |replica, now, out| replica.flush(now, out))?;
             }
             self.write();
-            if self.dirty.is_empty() && self.local.is_empty() {
+            if self.dirty.is_empty() && self.local.is_empty() && !self.removals.map_is_new() {
                 break;
             }
         }
@@ -389,6 +405,7 @@ impl Core {
             .min(self.next_publish)
             .min(self.clocks.next_deadline())
             .min(self.transfers.next_deadline())
+            .min(self.removals.next_deadline())
     }
 
     fn tick(&mut self, now: &Now) -> Result<(), ReplicaError> {
@@ -409,6 +426,8 @@ impl Core {
             self.router.tick(now, &mut routed);
         }
         self.route(now, routed);
+        self.tell_of_system_shard(now);
+        self.look_for_marks(now);
         if self.gateway.next_deadline() <= now.mono {
             self.gateway_step(now, gateway::Input::Tick);
         }
@@ -431,7 +450,7 @@ impl Core {
             }
             PeerMessage::Reply { id, reply } => self.reply(now, id, reply),
             PeerMessage::Promises(promises) => self.take_promises(now, from, &promises)?,
-            PeerMessage::Create(descriptor) => self.create(now, descriptor)?,
+            PeerMessage::Create(descriptor) => self.create_if_current(now, descriptor)?,
             PeerMessage::SnapshotBegin { shard, transfer, message } => {
                 self.snapshot_begin(now, from, shard, transfer, message);
             }
@@ -521,7 +540,6 @@ impl Core {
                 gateway::Effect::Cancel(call) => self.router.cancel(call),
                 gateway::Effect::UpdateMap(map) => self.new_map(now, map),
                 gateway::Effect::NewShards(shards) => self.announce(shards),
-                gateway::Effect::DroppedShards(_) => {}
                 gateway::Effect::CatalogChanged { version, nodes } => {
                     self.tell_of_catalog(version, nodes);
                 }
@@ -535,6 +553,7 @@ impl Core {
     fn new_map(&mut self, now: &Now, map: Arc<ShardMap>) {
         let mut routed = Vec::new();
         self.announce_mine(&map);
+        self.removals.new_map();
         self.router.update_map(now.mono, map, &mut routed);
         self.route(now, routed);
     }
@@ -600,13 +619,19 @@ impl Core {
     }
 
     fn make_durable(&mut self, waiting: Vec<Durability>) {
-        for Durability { shard, number, messages } in waiting {
-            if let Some(replica) = self.replicas.get_mut(&shard) {
-                replica.persisted(number);
-                self.dirty.insert(shard);
-            }
-            for (to, message) in messages {
-                self.send(to, PeerMessage::Raft { shard, message });
+        for durable in waiting {
+            match durable {
+                Durability::Ready { shard, number, messages } => {
+                    let Some(replica) = self.replicas.get_mut(&shard) else { continue };
+                    replica.persisted(number);
+                    self.dirty.insert(shard);
+                    for (to, message) in messages {
+                        self.send(to, PeerMessage::Raft { shard, message });
+                    }
+                }
+                Durability::Removed { shard, span } => {
+                    self.out.push(Effect::Remove { shard, span });
+                }
             }
         }
     }

@@ -74,7 +74,7 @@ impl Core {
         Ok(())
     }
 
-    fn absorb(&mut self, now: &Now, shard: ShardId, effect: replica::Effect) {
+    pub(super) fn absorb(&mut self, now: &Now, shard: ShardId, effect: replica::Effect) {
         match effect {
             replica::Effect::Send { to, message } => {
                 self.send(to, PeerMessage::Raft { shard, message });
@@ -85,7 +85,7 @@ impl Core {
             replica::Effect::Log(record) => self.records.push(record),
             replica::Effect::WhenDurable { number, sync, messages } => {
                 self.sync_wanted |= sync;
-                self.waiting.push(Durability { shard, number, messages });
+                self.waiting.push(Durability::Ready { shard, number, messages });
             }
             replica::Effect::Apply(batch) => self.out.push(Effect::Apply(batch)),
             replica::Effect::Install { last } => {
@@ -120,8 +120,10 @@ impl Core {
         message: raft::Message,
     ) -> Result<(), ReplicaError> {
         if !self.replicas.contains_key(&shard) {
-            // Created elsewhere already: the map says whether this node has a replica of it.
-            self.gateway_step(now, crate::gateway::Input::Refresh);
+            // Created elsewhere already, or removed; who still speaks for a removed one finds out by itself.
+            if !self.is_removed(shard) {
+                self.look_for_unknown(now);
+            }
             return Ok(());
         }
         let mut bad = None;
@@ -144,7 +146,13 @@ impl Core {
         request: Request,
     ) -> Result<(), ReplicaError> {
         if !self.replicas.contains_key(&shard) {
-            self.reply(now, id, Reply::Refused(Refusal::NotLeader { hint: None }));
+            let refusal = if self.is_removed(shard) {
+                Refusal::Removed
+            } else {
+                self.look_for_unknown(now);
+                Refusal::NotLeader { hint: None }
+            };
+            self.reply(now, id, Reply::Refused(refusal));
             return Ok(());
         }
         self.with_replica(now, shard, |replica, now, out| {

@@ -207,6 +207,16 @@ impl Core {
         }
     }
 
+    /// The shard is gone: nothing of it goes out or comes in any more.
+    pub(super) fn transfers_of_removed(&mut self, shard: ShardId) {
+        self.snapshot_over(shard, false);
+        let to: Vec<NodeId> =
+            self.transfers.out.keys().filter(|(of, _)| *of == shard).map(|(_, to)| *to).collect();
+        for node in to {
+            self.give_up(shard, node);
+        }
+    }
+
     pub(super) fn expire_transfers(&mut self, now: &Now) {
         if self.transfers.next_deadline() > now.mono {
             return;

@@ -51,7 +51,8 @@ impl Trio {
             };
             let map = ShardMap::new([shard.clone()]);
             let mine = vec![(shard.clone(), Durable::default())];
-            trio.cores.insert(node, Core::open(config, map, mine, &trio.now()).unwrap());
+            trio.cores
+                .insert(node, Core::open(config, map, mine, Vec::new(), &trio.now()).unwrap());
         }
         trio
     }

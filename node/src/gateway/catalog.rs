@@ -3,8 +3,8 @@
 //! Read together with the shard map and the catalog's version, at one timestamp, whenever something is
 //! missing or a newer version was made. Whether these rows may be used is the lease's to say (`lease.rs`).
 
+use proto::TableId;
 use proto::encoding::{TableSchema, table_span};
-use proto::{TableId, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use truetime::Timestamp;
@@ -79,14 +79,14 @@ impl Catalog {
         fixed: ShardDescriptor,
     ) -> Result<ShardMap, SystemError> {
         let (shard_rows, table_rows) = (table_span(tables::SHARDS), table_span(tables::TABLES));
-        let mut shards = vec![fixed];
+        let mut map = Marked { live: vec![fixed], ..Marked::default() };
         let mut by_id = BTreeMap::new();
         let mut by_name = BTreeMap::new();
         let version_key = counter_key(Counter::Catalog);
         let mut made = Timestamp::ZERO;
         for row in rows {
             if shard_rows.contains(&row.key) {
-                shards.extend(mapped_shard(&row.value)?);
+                map.add(decode(&row.value)?);
             } else if table_rows.contains(&row.key) {
                 let schema: TableSchema = decode(&row.value)?;
                 by_name.insert(schema.name().to_owned(), schema.id());
@@ -99,15 +99,25 @@ impl Catalog {
         self.by_name = by_name;
         self.made = Some(made);
         self.version += 1;
-        Ok(ShardMap::new(shards))
+        let Marked { live, dropping, removed } = map;
+        Ok(ShardMap::new(live).with_dropping(dropping).with_removed(removed))
     }
 }
 
-/// A shard that still answers, if only for outcomes.
-fn mapped_shard(value: &Value) -> Result<Option<ShardDescriptor>, SystemError> {
-    let record: ShardRecord = decode(value)?;
-    Ok(match record.state {
-        ShardState::Live | ShardState::Dropping => Some(record.descriptor),
-        ShardState::Removed => None,
-    })
+/// Shards by their state.
+#[derive(Default)]
+struct Marked {
+    live: Vec<ShardDescriptor>,
+    dropping: Vec<ShardDescriptor>,
+    removed: Vec<ShardDescriptor>,
+}
+
+impl Marked {
+    fn add(&mut self, ShardRecord { descriptor, state }: ShardRecord) {
+        match state {
+            ShardState::Live => self.live.push(descriptor),
+            ShardState::Dropping => self.dropping.push(descriptor),
+            ShardState::Removed => self.removed.push(descriptor),
+        }
+    }
 }

@@ -44,6 +44,8 @@ pub(super) enum Next {
     Make(DdlJob, Priority),
     /// It is answered.
     Answer(super::api::Ticket, Response),
+    /// The shards of dropped tables are removed.
+    Remove,
 }
 
 /// All of them.
@@ -88,7 +90,10 @@ impl Gateway {
     pub(super) fn await_version(&mut self, now: &Now, change: Change, effects: &mut Vec<Effect>) {
         if self.changes.waiting.len() >= self.settings.ddl_waits_max {
             let error = Error::Overloaded { what: "waiting changes of the catalog".to_owned() };
-            let (Next::Make(DdlJob { ticket, .. }, _) | Next::Answer(ticket, _)) = change.next;
+            let ticket = match change.next {
+                Next::Make(DdlJob { ticket, .. }, _) | Next::Answer(ticket, _) => ticket,
+                Next::Remove => return self.drop_is_everywhere(now, false, effects),
+            };
             return effects.push(Effect::Answer { ticket, answer: Err(error) });
         }
         self.changes.waiting.push(change);
@@ -139,7 +144,7 @@ impl Gateway {
                 let late = match &change.next {
                     Next::Make(job, _) => job.is_late(now),
                     // It is made: all that is left is to wait.
-                    Next::Answer(..) => false,
+                    Next::Answer(..) | Next::Remove => false,
                 };
                 if !late {
                     self.changes.waiting.push(change);
@@ -159,6 +164,7 @@ impl Gateway {
                     }
                 }
                 Next::Answer(ticket, response) => answer(effects, ticket, response),
+                Next::Remove => self.drop_is_everywhere(now, true, effects),
             }
         }
     }

@@ -18,7 +18,7 @@ use super::change::{self, Change};
 use super::error::{Error, Subject};
 use super::machine::{Effect, Gateway};
 use super::session::ReadPurpose;
-use crate::routing::{ShardDescriptor, ShardMap};
+use crate::routing::ShardDescriptor;
 use crate::system::ddl::{CreateRead, NewTable, create_table, drop_table};
 use crate::system::{
     Counter, NodeRecord, ShardRecord, counter_key, decode, encode, shard_spans_of, table_key,
@@ -64,7 +64,7 @@ enum Stage {
     /// The commit is under way.
     Created(Arc<TableSchema>, Vec<ShardDescriptor>),
     /// The commit is under way.
-    Dropped(Vec<ShardDescriptor>),
+    Dropped,
 }
 
 impl Gateway {
@@ -230,15 +230,13 @@ impl Gateway {
         let ticket = job.ticket;
         match (outcome, job.stage) {
             (Ok(Response::Committed(committed)), Stage::Created(schema, shards)) => {
-                let all = self.map.iter().chain(&shards).cloned().collect::<Vec<_>>();
-                self.map = Arc::new(ShardMap::new(all));
+                self.map = Arc::new(self.map.with(shards.iter().cloned()));
                 effects.push(Effect::UpdateMap(Arc::clone(&self.map)));
                 effects.push(Effect::NewShards(shards));
                 let response = Response::Table(schema);
                 self.ddl_made(now, owner, committed.commit_ts, (ticket, response), effects);
             }
-            (Ok(Response::Committed(committed)), Stage::Dropped(shards)) => {
-                effects.push(Effect::DroppedShards(shards));
+            (Ok(Response::Committed(committed)), Stage::Dropped) => {
                 let done = (ticket, Response::TableDropped);
                 self.ddl_made(now, owner, committed.commit_ts, done, effects);
             }
@@ -321,8 +319,7 @@ fn formed_drop(name: &str, rows: &[Row]) -> Result<Next, Error> {
         .filter(|row| of_shards.contains(&row.key))
         .map(|row| decode::<ShardRecord>(&row.value))
         .collect::<Result<Vec<_>, _>>()?;
-    let dropped = drop_table(&schema, shards)?;
-    Ok(Next::Commit(Stage::Dropped(dropped.shards), dropped.writes))
+    Ok(Next::Commit(Stage::Dropped, drop_table(&schema, shards)?))
 }
 
 fn value_of<T: serde::de::DeserializeOwned>(rows: &[Row], key: &Key) -> Result<Option<T>, Error> {

@@ -267,7 +267,8 @@ impl From<Refusal> for Error {
             Refusal::Invalid { reason } => {
                 Error::Invalid { reason: InvalidRequest::ByShard(reason) }
             }
-            // The router answers these itself as long as there is time; a removed shard had a table.
+            // The router answers these itself as long as there is time; a removed shard had a table. Where a
+            // commit may have been sent that is not what its client is told (`txn::transaction`).
             Refusal::NotLeader { .. } | Refusal::WrongShard | Refusal::Removed => {
                 Error::Aborted { reason: AbortReason::SchemaChanged }
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use truetime::{Mono, Now, Timestamp};
-use txn::message::{Asker, Refusal, Reply, Request as ShardRequest};
+use txn::message::{Asker, Outcome, Refusal, Reply, Request as ShardRequest};
 use txn::transaction::CallError;
 
 use super::api::{
@@ -17,6 +17,7 @@ use super::change::Changes;
 use super::error::{Error, InvalidRequest};
 use super::lease::{Lease, no_lease};
 use super::mutation;
+use super::removal::Removals;
 use super::session::Session;
 use super::settings::GatewaySettings;
 use super::snapshot::Snapshot;
@@ -50,6 +51,13 @@ pub enum Input {
         /// The commit timestamp of the change.
         version: Timestamp,
     },
+    /// What became of the system shard's replica on this core, if it has one.
+    SystemShard {
+        /// Whether it leads: the gateway beside the leader has dropped shards removed.
+        leads: bool,
+        /// The version of the catalog that it has applied.
+        made: Timestamp,
+    },
     /// Time passed.
     Tick,
 }
@@ -79,8 +87,6 @@ pub enum Effect {
     UpdateMap(Arc<ShardMap>),
     /// A committed CREATE TABLE made these shards: have their nodes start them.
     NewShards(Vec<ShardDescriptor>),
-    /// A committed DROP TABLE has no more use for these: have them removed.
-    DroppedShards(Vec<ShardDescriptor>),
     /// Tell the gateways of these nodes, this one included. Repeated as long as somebody waits for it.
     CatalogChanged {
         /// The commit timestamp of the change.
@@ -131,6 +137,7 @@ pub struct Gateway {
     parked: Vec<Parked>,
     pub(super) lease: Lease,
     pub(super) changes: Changes,
+    pub(super) removals: Removals,
     pub(super) refresh: Option<u64>,
     /// Whether somebody asked for a reading while one was under way, which may have begun too early.
     refresh_again: bool,
@@ -147,6 +154,7 @@ impl Gateway {
         Gateway {
             lease: Lease::new(settings.start),
             changes: Changes::new(),
+            removals: Removals::new(),
             settings,
             catalog: Catalog::default(),
             map,
@@ -169,6 +177,12 @@ impl Gateway {
     #[must_use]
     pub fn map(&self) -> &Arc<ShardMap> {
         &self.map
+    }
+
+    /// The version of the catalog that was read last with the map; nothing before that.
+    #[must_use]
+    pub fn catalog_made(&self) -> Option<Timestamp> {
+        self.catalog.made()
     }
 
     /// Grows with every change of the catalog that this gateway learns of.
@@ -208,6 +222,7 @@ impl Gateway {
             }
             Input::Refresh => self.start_refresh(now, effects),
             Input::CatalogChanged { version } => self.catalog_changed(now, version, effects),
+            Input::SystemShard { leads, made } => self.system_shard_here(now, leads, made, effects),
             Input::Tick => self.tick(now, effects),
         }
     }
@@ -216,7 +231,10 @@ impl Gateway {
     #[must_use]
     pub fn next_deadline(&self) -> Mono {
         let timers = self.timers.first().map_or(Mono::MAX, |(at, _)| *at);
-        timers.min(self.lease.next_deadline()).min(self.changes.next_deadline())
+        timers
+            .min(self.lease.next_deadline())
+            .min(self.changes.next_deadline())
+            .min(self.removals.next_deadline())
     }
 
     fn request(&mut self, now: &Now, parked: Parked, effects: &mut Vec<Effect>) {
@@ -270,7 +288,9 @@ impl Gateway {
             | Request::Commit { mutations, .. }
             | Request::ResolveCommit { mutations, .. } => any_unknown(mutations),
             Request::DropTable(table @ TableRef::Id(_)) => unknown(table),
-            Request::LookupOutcome { coordinator, .. } => self.map.find(coordinator).is_none(),
+            Request::LookupOutcome { coordinator, .. } => {
+                self.map.find(coordinator).is_none() && !self.map.is_removed(coordinator)
+            }
             Request::GetTable(_) | Request::ListTables => parked.refreshes == 0,
             Request::Begin(_)
             | Request::Rollback(_)
@@ -410,6 +430,8 @@ impl Gateway {
     ) {
         if self.is_lease_call(call.owner) {
             self.lease_answered(now, result, effects);
+        } else if self.is_removal_call(call.owner) {
+            self.removal_answered(now, call.owner, &result, effects);
         } else if self.sessions.contains_key(&call.owner) {
             self.session_completed(now, call, result, effects);
         } else if self.snapshots.contains_key(&call.owner) {
@@ -417,6 +439,10 @@ impl Gateway {
         } else if let Some(ticket) = self.lookups.remove(&call.owner) {
             let answer = match result {
                 Ok(Reply::Outcome(outcome)) => Ok(Response::Outcome(outcome)),
+                // Section 4: its record went with its coordinator.
+                Ok(Reply::Refused(Refusal::Removed)) => {
+                    Ok(Response::Outcome(Outcome::NoLongerKnown))
+                }
                 Ok(Reply::Refused(refusal)) => Err(refusal.into()),
                 Ok(_) => Err(unexpected_reply()),
                 Err(error) => Err(error.into()),
@@ -459,6 +485,7 @@ impl Gateway {
                 }
                 self.unpark(now, effects);
                 self.acknowledge(now, effects);
+                self.remove_dropped(now, effects);
             }
             Err(error) => self.fail_parked(&error, effects),
         }
@@ -491,6 +518,7 @@ impl Gateway {
         }
         self.look_at_lease(now, effects);
         self.look_at_changes(now, effects);
+        self.look_at_removals(now, effects);
     }
 
     pub(super) fn set_timer(&mut self, at: Mono, owner: u64) {

@@ -21,6 +21,7 @@ mod keys;
 mod lease;
 mod machine;
 mod mutation;
+mod removal;
 mod session;
 mod settings;
 mod single_use;

@@ -35,6 +35,8 @@ pub(super) enum ReadPurpose {
     Ddl,
     /// What this gateway acknowledged before.
     Acknowledgement,
+    /// The records of shards that were removed.
+    Marks,
 }
 
 /// What happens to mutations once their writes are formed.
@@ -68,6 +70,8 @@ pub(super) struct Session {
     ended: Option<u64>,
     /// The catalog version that it writes the acknowledgement of.
     pub(super) acknowledges: Option<Timestamp>,
+    /// Whether it marks shards as removed.
+    pub(super) marks: bool,
     /// The catalog version under which it began to use tables, and until when it may commit.
     pub(super) in_use: Option<CatalogUse>,
     /// Its entry in the timers.
@@ -131,6 +135,7 @@ impl Gateway {
             ddl: None,
             ended: None,
             acknowledges: None,
+            marks: false,
             in_use: None,
             wake,
         };
@@ -538,8 +543,12 @@ impl Gateway {
             (ReadPurpose::Acknowledgement, Ok(read)) => {
                 self.acknowledgement_read(now, owner, &read.rows, effects);
             }
+            (ReadPurpose::Marks, Ok(read)) => self.marks_read(now, owner, &read.rows, effects),
             (
-                ReadPurpose::Forming(_) | ReadPurpose::Ddl | ReadPurpose::Acknowledgement,
+                ReadPurpose::Forming(_)
+                | ReadPurpose::Ddl
+                | ReadPurpose::Acknowledgement
+                | ReadPurpose::Marks,
                 Err(error),
             ) => self.object(now, owner, error, effects),
         }
@@ -559,6 +568,7 @@ impl Gateway {
         let rolling_back = std::mem::take(&mut session.rolling_back);
         let ddl = session.ddl.take();
         let (in_use, acknowledges) = (session.in_use.take(), session.acknowledges.take());
+        let marks = std::mem::take(&mut session.marks);
         let outcome = match (objection, &end) {
             (Some(objection), End::NotCommitted { .. }) => Err(objection),
             (_, end) => answer_of(id, end),
@@ -601,6 +611,9 @@ impl Gateway {
         }
         if let Some(version) = acknowledges {
             self.acknowledgement_ended(now, version, outcome.is_ok());
+        }
+        if marks {
+            self.marks_ended(now, outcome.is_ok());
         }
         if let Some(ddl) = ddl {
             self.ddl_ended(now, owner, *ddl, outcome, effects);

@@ -53,6 +53,11 @@ impl Gateway {
         if id.begin > latest || id.horizon > limit || id.horizon < id.begin {
             return Err(Error::BeginOutOfBounds { begin: id.begin });
         }
+        // Its table is gone, and its record with it.
+        if self.map.is_removed(&coordinator) {
+            self.look_up(ticket, (id, coordinator, Asker::Gateway), effects);
+            return Ok(());
+        }
         let steps = resolve(mutations, &self.catalog, &self.settings.encoding)?;
         let shard = match self.map.find(&coordinator) {
             Some(shard) => shard.id,

@@ -265,7 +265,10 @@ impl CoreLoop {
                     continue;
                 }
                 // These look at the versions, so what was applied before must be there.
-                Effect::Read { .. } | Effect::SendSnapshot { .. } | Effect::Install { .. } => {
+                Effect::Read { .. }
+                | Effect::SendSnapshot { .. }
+                | Effect::Install { .. }
+                | Effect::Remove { .. } => {
                     self.apply(&mut applies)?;
                 }
                 _ => {}
@@ -316,6 +319,10 @@ impl CoreLoop {
             Effect::Install { shard, span, last } => {
                 self.collector.todo.retain(|(other, _, _)| !span.overlaps(other));
                 store_work::install(&self.store, &self.handle, shard, &span, last)?;
+            }
+            Effect::Remove { shard, span } => {
+                self.store.with(|store| store.remove(shard, &span))?;
+                tracing::info!(%shard, "a removed shard's data is gone from this node");
             }
             Effect::Collect { shard: _, span, threshold } => {
                 let from = span.start.clone();

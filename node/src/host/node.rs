@@ -1,7 +1,7 @@
 //! A node from its first start to its last: waiting for a cluster, opening what it has, running, handing over.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -282,9 +282,14 @@ impl Node {
             })?
         };
         let mut replicas = BTreeMap::<u16, Vec<(ShardDescriptor, Durable)>>::new();
+        let logged: BTreeSet<ShardId> = recovered.shards.keys().copied().collect();
         for (descriptor, durable) in durable_replicas(recovered, &store)? {
             let core = core_of(descriptor.id, count);
             replicas.entry(core).or_default().push((descriptor, durable));
+        }
+        let mut orphans = BTreeMap::<u16, Vec<ShardId>>::new();
+        for shard in store.shards().into_iter().filter(|shard| !logged.contains(shard)) {
+            orphans.entry(core_of(shard, count)).or_default().push(shard);
         }
         let store = SharedStore::new(store);
         for handle in &cores {
@@ -292,7 +297,8 @@ impl Node {
             let config = self.core_config(&member, starts, handle.core);
             let map = ShardMap::new([member.system_shard.clone()]);
             let mine = replicas.remove(&handle.core).unwrap_or_default();
-            let core = Core::open(config, map, mine, &clock.now())?;
+            let orphans = orphans.remove(&handle.core).unwrap_or_default();
+            let core = Core::open(config, map, mine, orphans, &clock.now())?;
             let core_loop = CoreLoop {
                 core,
                 handle: handle.clone(),

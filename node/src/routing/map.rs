@@ -1,7 +1,7 @@
 //! The shard map as one gateway knows it.
 
 use proto::{Key, KeySpan, ShardId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use txn::transaction::Shards;
 
 use crate::shard::descriptor::ShardDescriptor;
@@ -11,6 +11,11 @@ use crate::shard::descriptor::ShardDescriptor;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardMap {
     by_start: BTreeMap<Key, ShardDescriptor>,
+    /// Those whose table was dropped.
+    dropping: BTreeSet<ShardId>,
+    /// Those that are gone, which is known for ever: by id, and their ids by start key.
+    removed: BTreeMap<ShardId, ShardDescriptor>,
+    removed_by_start: BTreeMap<Key, ShardId>,
 }
 
 impl ShardMap {
@@ -18,7 +23,34 @@ impl ShardMap {
     #[must_use]
     pub fn new(shards: impl IntoIterator<Item = ShardDescriptor>) -> Self {
         let by_start = shards.into_iter().map(|shard| (shard.span.start.clone(), shard)).collect();
-        ShardMap { by_start }
+        ShardMap { by_start, ..ShardMap::default() }
+    }
+
+    /// The same map with more shards, which are not in it.
+    #[must_use]
+    pub fn with(&self, shards: impl IntoIterator<Item = ShardDescriptor>) -> Self {
+        let mut map = self.clone();
+        map.by_start.extend(shards.into_iter().map(|shard| (shard.span.start.clone(), shard)));
+        map
+    }
+
+    /// The same map with shards that answer only until they are removed.
+    #[must_use]
+    pub fn with_dropping(self, shards: impl IntoIterator<Item = ShardDescriptor>) -> Self {
+        let shards: Vec<ShardDescriptor> = shards.into_iter().collect();
+        let mut map = self.with(shards.iter().cloned());
+        map.dropping.extend(shards.iter().map(|shard| shard.id));
+        map
+    }
+
+    /// The same map with shards that were removed: nobody serves their keys.
+    #[must_use]
+    pub fn with_removed(mut self, shards: impl IntoIterator<Item = ShardDescriptor>) -> Self {
+        for shard in shards {
+            self.removed_by_start.insert(shard.span.start.clone(), shard.id);
+            self.removed.insert(shard.id, shard);
+        }
+        self
     }
 
     /// The shard of a key.
@@ -31,6 +63,24 @@ impl ShardMap {
     /// All shards, by start key.
     pub fn iter(&self) -> impl Iterator<Item = &ShardDescriptor> {
         self.by_start.values()
+    }
+
+    /// The shards that are to be removed.
+    pub fn dropping(&self) -> impl Iterator<Item = &ShardDescriptor> {
+        self.iter().filter(|shard| self.dropping.contains(&shard.id))
+    }
+
+    /// A shard that was removed.
+    #[must_use]
+    pub fn removed(&self, shard: ShardId) -> Option<&ShardDescriptor> {
+        self.removed.get(&shard)
+    }
+
+    /// Whether the shard of this key was removed.
+    #[must_use]
+    pub fn is_removed(&self, key: &Key) -> bool {
+        let before = self.removed_by_start.range::<Key, _>(..=key).next_back();
+        before.is_some_and(|(_, shard)| self.removed[shard].span.contains(key))
     }
 
     /// Whether every key of the span has a shard.

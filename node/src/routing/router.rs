@@ -446,6 +446,9 @@ impl Router {
     /// Sends the next attempt, to `to` if given.
     fn attempt(&mut self, now: Mono, id: CallId, to: Option<NodeId>, effects: &mut Vec<Effect>) {
         let Some(call) = self.calls.get(&id) else { return };
+        if call.request.routing_key().is_some_and(|key| self.map.is_removed(key)) {
+            return self.complete(id, Ok(Reply::Refused(Refusal::Removed)), effects);
+        }
         let Some((shard, chosen)) = self.choose(now, call) else {
             let (refreshes, what) = (call.refreshes, Obstacle::NoShard);
             if refreshes < UNKNOWN_KEY_REFRESHES_MAX {

@@ -172,6 +172,9 @@ impl Replica {
         request: Request,
         out: &mut Vec<Effect>,
     ) {
+        if self.state.header().removed {
+            return out.push(refusal(caller, Refusal::Removed));
+        }
         let Some(leader) = &mut self.leader else {
             return self.request_at_follower(now, caller, request, out);
         };
@@ -560,6 +563,15 @@ impl Replica {
         if let Some(leader) = &mut self.leader {
             leader.set_disk_room(room);
         }
+    }
+
+    /// The shard is gone: whoever waits for this replica is told, to ask elsewhere and learn why.
+    pub fn remove(mut self, out: &mut Vec<Effect>) {
+        if let Some(leader) = self.leader.take() {
+            leader.step_down(None, &mut self.leader_effects);
+            self.run_leader_effects(out);
+        }
+        self.follower.fail(out);
     }
 
     /// What the version store has made durable may leave the log, but for what a follower still needs. The

@@ -118,6 +118,9 @@ pub trait VersionStore {
     /// The last entry of the shard that was applied, if the store knows the shard.
     fn applied(&self, shard: ShardId) -> Result<Option<EntryId>, VersionStoreError>;
 
+    /// The shards that have anything here, by id.
+    fn shards(&self) -> Vec<ShardId>;
+
     /// All pairs of the shard's state, by key.
     fn state(&self, shard: ShardId) -> Result<Vec<StatePair>, VersionStoreError>;
 

@@ -61,15 +61,6 @@ pub struct Created {
     pub writes: Vec<Write>,
 }
 
-/// What a DROP TABLE does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dropped {
-    /// Its shards, to be removed once the writes are committed.
-    pub shards: Vec<ShardDescriptor>,
-    /// The writes.
-    pub writes: Vec<Write>,
-}
-
 /// Why a change of the catalog cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DdlError {
@@ -158,23 +149,16 @@ pub fn create_table(
 ///
 /// # Errors
 /// When a record cannot be encoded.
-pub fn drop_table(schema: &TableSchema, shards: Vec<ShardRecord>) -> Result<Dropped, DdlError> {
+pub fn drop_table(schema: &TableSchema, shards: Vec<ShardRecord>) -> Result<Vec<Write>, DdlError> {
     let mut writes = vec![
         Write { key: table_name_key(schema.name()), value: None },
         Write { key: table_key(schema.id()), value: None },
     ];
-    let mut dropped = Vec::with_capacity(shards.len());
-    for record in shards {
-        if record.state != ShardState::Live {
-            continue;
-        }
-        let descriptor = record.descriptor;
-        let key = shard_key(&descriptor.span.start);
-        let marked = ShardRecord { descriptor: descriptor.clone(), state: ShardState::Dropping };
-        writes.push(put(key, &marked)?);
-        dropped.push(descriptor);
+    for record in shards.into_iter().filter(|record| record.state == ShardState::Live) {
+        let marked = ShardRecord { state: ShardState::Dropping, ..record };
+        writes.push(put(shard_key(&marked.descriptor.span.start), &marked)?);
     }
-    Ok(Dropped { shards: dropped, writes })
+    Ok(writes)
 }
 
 fn put<T: serde::Serialize>(key: Key, record: &T) -> Result<Write, SystemError> {
@@ -355,8 +339,12 @@ mod tests {
             .map(|shard| ShardRecord { descriptor: shard.clone(), state: ShardState::Live })
             .collect();
         let dropped = drop_table(&created.schema, records).unwrap();
-        assert_eq!(dropped.shards, created.shards);
-        let kept = dropped.writes.iter().filter(|write| write.value.is_some()).count();
-        assert_eq!(kept, 2);
+        let kept: Vec<ShardRecord> = dropped
+            .iter()
+            .filter_map(|write| Some(super::super::decode(write.value.as_ref()?).unwrap()))
+            .collect();
+        assert!(kept.iter().all(|record| record.state == ShardState::Dropping));
+        let kept: Vec<ShardDescriptor> = kept.into_iter().map(|record| record.descriptor).collect();
+        assert_eq!(kept, created.shards);
     }
 }

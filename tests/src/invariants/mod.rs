@@ -12,6 +12,7 @@
 //! | Atomic commitment, one outcome per id | Spanner 4.2.1 | [`atomic_commitment`] |
 //! | Transactions in pieces are whole | - | [`whole_transactions`] |
 //! | Equal replicas at rest | Raft 5.4.3 | [`replica_agreement`] |
+//! | Removal of dropped shards | - | [`removal`] |
 //! | Conservation of money | - | [`bank_total`] |
 //!
 //! External consistency itself is checked on the recorded history (`bench::checker`), lock exclusion by
@@ -27,6 +28,7 @@ pub mod leader_completeness;
 pub mod lease_disjointness;
 pub mod log_matching;
 pub mod reference;
+pub mod removal;
 pub mod replica_agreement;
 pub mod safe_time;
 pub mod state_machine_safety;
@@ -68,7 +70,8 @@ impl Invariants {
         before: EntryId,
         through: EntryId,
     ) {
-        let replica = &core.replicas()[&shard];
+        // Removed in the same pass: others have applied all that counts.
+        let Some(replica) = core.replicas().get(&shard) else { return };
         let entries = replica.raft().entries_from(before.index.next());
         for entry in entries.iter().take_while(|entry| entry.id.index <= through.index) {
             let span = &replica.descriptor().span;
@@ -77,6 +80,7 @@ impl Invariants {
             self.safe_time.applied(shard, &step);
             self.atomic.applied(shard, &step);
             self.whole.applied(shard, &step);
+            removal::check_marks(&self.reference, shard, &step);
         }
     }
 

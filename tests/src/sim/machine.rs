@@ -109,10 +109,13 @@ impl Machine {
         if first {
             self.seed(plan, system, &mut log, &mut recovered);
         }
+        let stored = self.store.shards().into_iter();
+        let orphans = stored.filter(|shard| !recovered.shards.contains_key(shard)).collect();
         let replicas = self.replicas(recovered);
         let config = self.config(plan, system, seed);
         let reading = self.clock.now();
-        let core = Core::open(config, ShardMap::new([system.clone()]), replicas, &reading)
+        let map = ShardMap::new([system.clone()]);
+        let core = Core::open(config, map, replicas, orphans, &reading)
             .expect("a crash leaves replicas that can be opened");
         self.process = Some(Process {
             core,

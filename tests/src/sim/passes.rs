@@ -223,6 +223,9 @@ impl Cluster<'_> {
                 let delay = self.rng.between(US, 300 * MS);
                 self.after(delay, Event::Installed { node, start, shard });
             }
+            Effect::Remove { shard, span } => {
+                store.remove(shard, &span).expect("memory does not fail");
+            }
             Effect::Collect { span, threshold, .. } => {
                 let from = span.start.clone();
                 process.collector.push((span, threshold, from));

@@ -12,7 +12,7 @@ use super::cluster::{Cluster, Event, ORIGIN};
 use super::plan::{MS, Plan, SECOND};
 use super::rng::Rng;
 use super::tables::Table;
-use crate::invariants::replica_agreement;
+use crate::invariants::{removal, replica_agreement};
 
 /// How a seed ended.
 #[derive(Clone, Debug, Default)]
@@ -333,6 +333,11 @@ impl Cluster<'_> {
         let mut replicas = 0;
         for machine in &self.machines {
             let Some(process) = &machine.process else { return Some("a node is down".to_owned()) };
+            let (id, store) = (machine.id, &machine.store);
+            let left = removal::unfinished(&self.invariants.reference, id, &process.core, store);
+            if left.is_some() {
+                return left;
+            }
             for (shard, replica) in process.core.replicas() {
                 replicas += 1;
                 let state = replica.state();
@@ -359,7 +364,9 @@ impl Cluster<'_> {
                 }
             }
         }
-        let expected = self.invariants.reference.shards().keys().count();
+        let removed = removal::removed(&self.invariants.reference);
+        let shards = self.invariants.reference.shards().keys();
+        let expected = shards.filter(|shard| !removed.contains(shard)).count();
         (replicas < expected * 3).then(|| format!("{replicas} replicas of {expected} shards"))
     }
 }

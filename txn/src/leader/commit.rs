@@ -448,7 +448,7 @@ impl Leader {
 
     /// Whether the shard still takes decisions that need no right: aborts and outcomes.
     pub(super) fn leads(&self) -> bool {
-        !matches!(self.phase, Phase::Settling | Phase::Released)
+        !matches!(self.phase, Phase::Settling | Phase::Released | Phase::Removed)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proto::TxnId;
 use truetime::{Mono, Now, Timestamp};
 
+use super::removal::Removing;
 use super::{
     COLLECT_INTERVAL, Cx, Effect, Leader, Local, Phase, Right, SWEEP_INTERVAL, Stage,
     THRESHOLD_INTERVAL, Waiting,
@@ -32,12 +33,12 @@ impl Leader {
     }
 
     /// The interval, when the clock is good enough to lead by.
-    fn clock(&self, now: &Now) -> Option<truetime::TimeInterval> {
+    pub(super) fn clock(&self, now: &Now) -> Option<truetime::TimeInterval> {
         now.sure().filter(|interval| interval.epsilon() <= self.config.epsilon_max)
     }
 
     /// The lease in force, when it was given to this node in this very term (section 9.3).
-    fn own_lease(&self, state: &ShardState) -> Option<Lease> {
+    pub(super) fn own_lease(&self, state: &ShardState) -> Option<Lease> {
         state.header().lease.filter(|lease| {
             lease.holder == self.node && lease.term == self.term && lease.released.is_none()
         })
@@ -46,6 +47,10 @@ impl Leader {
     /// The first entry of the own term is applied: the last lease that anyone could make good is known,
     /// and so is everything prepared (T8, T10).
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) {
+        if cx.state.header().removed {
+            self.phase = Phase::Removed;
+            return;
+        }
         self.phase = Phase::Resting;
         self.restore_prepared(cx);
         self.resume_telling(cx);
@@ -57,10 +62,11 @@ impl Leader {
     /// Takes a lease when one is wanted and the old one is surely over; renews at half; notices a lapse.
     pub(super) fn advance_lease(&mut self, cx: &mut Cx<'_>) {
         match self.phase {
-            Phase::Settling | Phase::Taking | Phase::Released => {}
+            Phase::Settling | Phase::Taking | Phase::Released | Phase::Removed => {}
             Phase::Resting => self.take_lease(cx),
             Phase::Holding { .. } => self.keep_lease(cx),
             Phase::HandingOver { .. } => self.advance_hand_over(cx),
+            Phase::Removing(removing) => self.advance_removal(cx, removing),
         }
         if !self.deferred.is_empty() && self.right(cx).is_some() {
             for (caller, request) in std::mem::take(&mut self.deferred) {
@@ -176,7 +182,8 @@ impl Leader {
                     self.own_lease(state).map(|l| l.expires.minus(self.config.lease_length / 2));
                 renew_at.map_or(Mono::MAX, when_past)
             }
-            Phase::HandingOver { until, release_proposed: false, .. } => {
+            Phase::HandingOver { until, release_proposed: false, .. }
+            | Phase::Removing(Removing { until, proposed: false, .. }) => {
                 if !now.after(self.commit_assigned) {
                     when_past(self.commit_assigned)
                 } else if now.mono < until {
@@ -235,7 +242,9 @@ impl Leader {
             }
             entry.promise = self.promise_for_entry(cx, right);
             entry.collect_outcomes = self.collection_bound(cx, right);
-        } else if let Phase::HandingOver { epoch, .. } = self.phase {
+        } else if let Phase::HandingOver { epoch, .. } | Phase::Removing(Removing { epoch, .. }) =
+            self.phase
+        {
             entry.epoch = Some(epoch);
         }
         entry
@@ -263,6 +272,7 @@ impl Leader {
     /// Without a lease there is nothing to release.
     pub fn hand_over(&mut self, now: &Now, state: &ShardState, out: &mut Vec<Effect>) {
         let cx = &mut Cx { now, state, out };
+        self.give_up_removal(cx);
         match self.phase {
             Phase::Holding { epoch } if self.right(cx).is_some() => {
                 let until = now.mono.plus(self.config.hand_over_wait);
@@ -270,7 +280,8 @@ impl Leader {
                 self.fail_waiting(cx);
                 self.advance_hand_over(cx);
             }
-            Phase::HandingOver { .. } => {}
+            // What is proposed decides first; whoever wants the hand-over asks again.
+            Phase::HandingOver { .. } | Phase::Removing(_) => {}
             // Should Raft not hand over, it has yet to learn what is prepared before it may do anything.
             Phase::Settling => {
                 self.fail_waiting(cx);
@@ -281,10 +292,11 @@ impl Leader {
                 self.fail_waiting(cx);
                 cx.out.push(Effect::HandedOver);
             }
+            Phase::Removed => cx.out.push(Effect::HandedOver),
         }
     }
 
-    fn fail_waiting(&mut self, cx: &mut Cx<'_>) {
+    pub(super) fn fail_waiting(&mut self, cx: &mut Cx<'_>) {
         let mut callers: Vec<RequestId> =
             self.deferred.drain(..).map(|(caller, _)| caller).collect();
         callers.extend(self.snapshot_waits.drain(..).map(|wait| wait.caller));
@@ -371,7 +383,12 @@ impl Leader {
                 self.phase = Phase::Holding { epoch };
             }
             Phase::HandingOver { release_proposed: true, .. } => return false,
-            Phase::Settling | Phase::Resting | Phase::Taking | Phase::Holding { .. } => {}
+            Phase::Settling
+            | Phase::Resting
+            | Phase::Taking
+            | Phase::Holding { .. }
+            | Phase::Removing(_)
+            | Phase::Removed => {}
         }
         true
     }

@@ -25,6 +25,7 @@ mod lease;
 mod locks;
 mod participant;
 mod pieces;
+mod removal;
 mod snapshot;
 mod stage;
 mod telling;
@@ -34,6 +35,7 @@ mod timestamps;
 
 pub use commit::contradiction;
 pub use config::{Config, DiskRoom};
+use removal::Removing;
 use stage::Audience;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -119,6 +121,10 @@ enum Phase {
     HandingOver { epoch: Epoch, until: Mono, release_proposed: bool },
     /// Released; Raft is to hand over.
     Released,
+    /// It assigns nothing more and waits until it may remove the shard, or for the entry that does.
+    Removing(Removing),
+    /// The shard is removed: nothing is decided here any more.
+    Removed,
 }
 
 /// A transaction as this leader knows it.
@@ -253,6 +259,7 @@ pub struct Leader {
     /// Gateways that wait for a catalog lease, and the bound that each found.
     catalog_waits: Vec<(RequestId, Timestamp)>,
     catalog_bound_in_flight: bool,
+    removal_waits: Vec<RequestId>,
     telling: BTreeMap<TxnId, telling::Telling>,
     /// Acknowledged outcomes to forget with one of the next entries.
     done: Vec<(TxnId, Key)>,
@@ -317,6 +324,7 @@ impl Leader {
             snapshot_waits: Vec::new(),
             catalog_waits: Vec::new(),
             catalog_bound_in_flight: false,
+            removal_waits: Vec::new(),
             telling: BTreeMap::new(),
             done: Vec::new(),
             calls: BTreeMap::new(),
@@ -427,26 +435,9 @@ impl Leader {
 
     /// Fails everything that waits: whoever asked asks the next leader. Nothing is granted (section 3).
     pub fn step_down(mut self, hint: Option<NodeId>, out: &mut Vec<Effect>) {
-        let mut callers: Vec<RequestId> =
-            self.deferred.drain(..).map(|(caller, _)| caller).collect();
-        for (_, (_, waiting)) in std::mem::take(&mut self.waiting) {
-            match waiting {
-                Waiting::Read { caller, .. } | Waiting::Lock { caller } => callers.push(caller),
-                Waiting::Commit | Waiting::Prepare => {}
-            }
-        }
-        for (_, local) in std::mem::take(&mut self.txns) {
-            callers.extend(local.stage.into_callers());
-        }
-        callers.extend(std::mem::take(&mut self.past_waits).into_values().flatten());
-        callers.extend(std::mem::take(&mut self.resolve_waits).into_values().flatten());
-        callers.extend(self.snapshot_waits.drain(..).map(|wait| wait.caller));
-        callers.extend(self.catalog_waits.drain(..).map(|(caller, _)| caller));
-        out.extend(
-            callers
-                .into_iter()
-                .map(|to| Effect::Reply { to, reply: Reply::Refused(Refusal::NotLeader { hint }) }),
-        );
+        let refused = Reply::Refused(Refusal::NotLeader { hint });
+        let callers = self.take_callers().into_iter();
+        out.extend(callers.map(|to| Effect::Reply { to, reply: refused.clone() }));
     }
 
     /// Does all that has become possible, until nothing more is.
@@ -577,6 +568,7 @@ impl Leader {
             Request::KeepAlive { attempt, .. } => self.keep_alive(cx, right, caller, &attempt),
             Request::Lookup { id, asker, .. } => self.lookup(cx, caller, id, asker),
             Request::CatalogLease { .. } => self.catalog_lease(cx, caller),
+            Request::Remove { .. } => self.remove(cx, right, caller),
             Request::Abort { .. } | Request::Wound { .. } | Request::Resolve { .. } => {
                 unreachable!("facts are taken without the right once the leader has settled")
             }
@@ -605,6 +597,7 @@ impl Leader {
             | Request::Abort { .. }
             | Request::Wound { .. }
             | Request::CatalogLease { .. }
+            | Request::Remove { .. }
             | Request::Resolve { .. } => false,
         }
     }
@@ -634,6 +627,7 @@ impl Leader {
             | Request::Release { key, .. }
             | Request::KeepAlive { key, .. }
             | Request::CatalogLease { key }
+            | Request::Remove { key }
             | Request::Resolve { key, .. } => span.contains(key),
         };
         if !inside {
@@ -655,6 +649,7 @@ impl Leader {
             | Request::Release { .. }
             | Request::KeepAlive { .. }
             | Request::CatalogLease { .. }
+            | Request::Remove { .. }
             | Request::Resolve { .. } => return None,
         };
         if id.horizon <= id.begin || id.horizon > id.begin.plus(self.config.max_age_limit) {
@@ -675,7 +670,9 @@ impl Leader {
     /// Keeps a request until the lease is there, or says why there will be none.
     fn defer(&mut self, cx: &mut Cx<'_>, caller: RequestId, request: Request) {
         let refusal = match (&self.phase, &cx.now.interval) {
-            (Phase::HandingOver { .. } | Phase::Released, _) => Refusal::NotLeader { hint: None },
+            (Phase::HandingOver { .. } | Phase::Released | Phase::Removing(_), _) => {
+                Refusal::NotLeader { hint: None }
+            }
             (_, Err(unsure)) => Refusal::ClockUnsure { reason: unsure.to_string() },
             (_, Ok(interval)) if interval.epsilon() > self.config.epsilon_max => {
                 Refusal::ClockUnsure {
@@ -710,6 +707,7 @@ impl Leader {
             (Command::Prepare { id, .. }, Applied::Prepared { .. }) => self.prepared(cx, *id),
             (Command::Prepare { id, .. }, _) => self.prepare_void(cx, *id),
             (Command::Resolve { id, .. }, _) => self.resolved(cx, *id),
+            (Command::Remove, _) => self.removal_applied(cx, applied),
             (Command::CatalogBound { .. }, _) if id.term == self.term => {
                 self.catalog_bound_applied(cx, applied);
             }

@@ -266,7 +266,15 @@ impl Leader {
 
     /// The coordinator's answer to a question or a wound.
     pub(super) fn learned(&mut self, cx: &mut Cx<'_>, id: TxnId, answer: Option<Reply>) {
-        let Some(Reply::Outcome(outcome)) = answer else { return };
+        let outcome = match answer {
+            Some(Reply::Outcome(outcome)) => outcome,
+            // It was removed with every commit applied: what is still in doubt never committed, or is a late
+            // duplicate of what was resolved.
+            Some(Reply::Refused(Refusal::Removed)) => {
+                Outcome::Aborted { reason: AbortReason::InDoubt }
+            }
+            Some(_) | None => return,
+        };
         if matches!(self.txns.get(&id).map(|l| &l.stage), Some(Stage::ReadPromised { .. })) {
             if matches!(outcome, Outcome::Committed { .. } | Outcome::Aborted { .. }) {
                 self.finish(cx, id);

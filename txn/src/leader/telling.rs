@@ -7,7 +7,7 @@ use proto::{Key, TxnId};
 
 use super::{CallReason, Cx, FLUSH_INTERVAL, Leader, Unanswered};
 use crate::command::Command;
-use crate::message::{Decision, Participant, Reply, Request};
+use crate::message::{Decision, Participant, Refusal, Reply, Request};
 use crate::state::OutcomeRecord;
 use truetime::{Mono, Timestamp};
 
@@ -113,10 +113,7 @@ impl Leader {
         answer: &Result<Reply, Unanswered>,
     ) {
         let Some(telling) = self.telling.get_mut(&id) else { return };
-        let finished = matches!(
-            answer,
-            Ok(Reply::Resolved | Reply::Refused(crate::message::Refusal::Removed))
-        );
+        let finished = matches!(answer, Ok(Reply::Resolved | Reply::Refused(Refusal::Removed)));
         if !finished {
             if let Some((_, under_way)) = telling.remaining.get_mut(key) {
                 *under_way = false;

@@ -14,6 +14,7 @@ mod participants;
 mod pieces;
 mod promises;
 mod reads;
+mod removal;
 mod rig;
 
 use super::*;

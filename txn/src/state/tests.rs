@@ -243,7 +243,10 @@ fn snapshot_carries_that_the_shard_was_removed() {
     let mut replica = full();
     let decision = Decision::Abort;
     let resolve = Entry::fact(Command::Resolve { id: id(3), decision });
-    replica.apply(&[resolve, entry(Command::Remove)]);
+    let awaited = replica.state.awaiting().iter();
+    let done = awaited.flat_map(|(id, keys)| keys.iter().map(|key| (*id, key.clone()))).collect();
+    let forget = Entry::fact(Command::Forget { done });
+    replica.apply(&[resolve, forget, entry(Command::Remove)]);
     assert!(replica.snapshot().header().removed);
 }
 

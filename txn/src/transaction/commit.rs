@@ -396,8 +396,10 @@ impl Transaction {
                 self.release_all(None, effects);
                 self.end_with(End::NotCommitted { cause: Cause::Refused(refusal) }, effects);
             }
+            // Nobody can tell any more whether an earlier copy was executed.
+            Ok(Reply::Refused(Refusal::Removed)) => self.outcome_unknown(ForGood::Yes, effects),
             // Refused, yet an earlier copy may still arrive: only a logged abort settles it.
-            Ok(Reply::Refused(refusal)) if refusal != Refusal::Removed => {
+            Ok(Reply::Refused(refusal)) => {
                 self.begin_abort(now, Cause::Refused(refusal), effects);
             }
             Ok(_) => self.ask_later(now, Next::Lookup),
@@ -438,6 +440,7 @@ impl Transaction {
             Ok(Reply::Outcome(outcome)) => {
                 self.outcome_learned(now, outcome, Next::Commit, effects)
             }
+            Ok(Reply::Refused(Refusal::Removed)) => self.outcome_unknown(ForGood::Yes, effects),
             Ok(_) | Err(_) => self.ask_later(now, Next::Lookup),
         }
     }
@@ -612,10 +615,13 @@ impl Transaction {
                 self.committed(commit_ts, commit_wait, effects);
             }
             Ok(Reply::Outcome(Outcome::Aborted { .. })) => self.end_aborted(effects),
-            Ok(Reply::Outcome(Outcome::NoLongerKnown)) if aborting.may_have_committed => {
-                self.outcome_unknown(ForGood::Yes, effects);
+            Ok(Reply::Outcome(Outcome::NoLongerKnown) | Reply::Refused(Refusal::Removed)) => {
+                if aborting.may_have_committed {
+                    self.outcome_unknown(ForGood::Yes, effects);
+                } else {
+                    self.end_aborted(effects);
+                }
             }
-            Ok(Reply::Outcome(Outcome::NoLongerKnown)) => self.end_aborted(effects),
             Ok(_) | Err(_) => self.ask_later(now, Next::Abort),
         }
     }

@@ -43,7 +43,7 @@ fn core() -> Core {
         clock_interval: Duration::from_secs(1_000),
     };
     let map = ShardMap::new([descriptor.clone()]);
-    Core::open(config, map, vec![(descriptor, Durable::default())], &now_at(0)).unwrap()
+    Core::open(config, map, vec![(descriptor, Durable::default())], Vec::new(), &now_at(0)).unwrap()
 }
 
 /// A leader's snapshot for this node; a higher node leads a later term.

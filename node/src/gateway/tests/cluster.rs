@@ -173,6 +173,7 @@ impl Cluster {
                 Err(reason) => Reply::Aborted { reason },
             },
             Request::CatalogLease { .. } => self.catalog_lease(now),
+            Request::Remove { .. } => Reply::Refused(Refusal::Removed),
             Request::GoAhead { .. } | Request::Wound { .. } | Request::Resolve { .. } => {
                 panic!("no gateway asks {request:?}")
             }

@@ -209,6 +209,10 @@ impl VersionStore for MemoryStore {
         Ok(self.shards.get(&shard).map(|known| known.applied))
     }
 
+    fn shards(&self) -> Vec<ShardId> {
+        self.shards.keys().copied().collect()
+    }
+
     fn state(&self, shard: ShardId) -> Result<Vec<StatePair>, VersionStoreError> {
         let state = self.shards.get(&shard).map(|known| &known.state);
         let pairs = state.into_iter().flatten();

@@ -214,6 +214,10 @@ impl VersionStore for FjallStore {
         Ok(self.applied.get(&shard).copied())
     }
 
+    fn shards(&self) -> Vec<ShardId> {
+        self.applied.keys().copied().collect()
+    }
+
     fn state(&self, shard: ShardId) -> Result<Vec<StatePair>, VersionStoreError> {
         StateIter::new(&self.view(), shard).collect()
     }

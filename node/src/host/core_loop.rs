@@ -318,11 +318,11 @@ impl CoreLoop {
             }
             Effect::Install { shard, span, last } => {
                 self.collector.todo.retain(|(other, _, _)| !span.overlaps(other));
-                store_work::install(&self.store, &self.handle, shard, &span, last)?;
+                store_work::install(&self.store, &self.handle, shard, span, last);
             }
             Effect::Remove { shard, span } => {
-                self.store.with(|store| store.remove(shard, &span))?;
-                tracing::info!(%shard, "a removed shard's data is gone from this node");
+                self.collector.todo.retain(|(other, _, _)| !span.overlaps(other));
+                store_work::remove(&self.store, &self.handle, shard, span);
             }
             Effect::Collect { shard: _, span, threshold } => {
                 let from = span.start.clone();

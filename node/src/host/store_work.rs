@@ -1,5 +1,5 @@
-//! Work on the version store that would hold up a core, and with it the leases of all its shards: long reads
-//! and the installation of snapshots go to the pool and come back as inputs.
+//! Work on the version store that would hold up a core, and with it the leases of all its shards: long reads,
+//! the installation of snapshots and the removal of shards go to the pool, and come back as inputs.
 //!
 //! Not here: reads that miss the engine's cache. The engine cannot tell beforehand, so the first rows are
 //! always read on the core's thread.
@@ -12,6 +12,7 @@ use super::core_loop::CoreHandle;
 use super::store::SharedStore;
 use crate::core::Input;
 use crate::storage::version_store::{ReadRows, Version, VersionStore, VersionStoreError};
+use crate::storage::versions::fjall_store::Replacement;
 
 /// So much of a read is done on the core's thread: about what a hand-over to another one costs, ten times
 /// over.
@@ -77,23 +78,25 @@ fn done(to: RequestId, grant: Option<GrantPair>, found: ReadRows) -> Input {
     Input::ReadDone { to, reply: Reply::Rows { grant, rows: rows.collect(), rest: found.rest } }
 }
 
-/// Begins to replace a shard by the snapshot that was received; the core is told when it is done.
+/// Has a shard replaced by the snapshot that was received; the core is told when it is done.
 pub(super) fn install(
     store: &SharedStore,
     core: &CoreHandle,
     shard: ShardId,
-    span: &KeySpan,
+    span: KeySpan,
     last: EntryId,
-) -> Result<(), VersionStoreError> {
-    let replacement = store.with(|store| store.begin_install(shard, span, last))?;
-    let (store, core) = (store.clone(), core.clone());
-    tokio::task::spawn_blocking(move || {
-        let installed = replacement.run().and_then(|done| {
-            store.with(|store| {
-                store.replaced(&done);
-                store.state(shard)
-            })
-        });
+) {
+    let core = core.clone();
+    store.replace(move |store| {
+        let installed = store
+            .with(|store| store.begin_install(shard, &span, last))
+            .and_then(Replacement::run)
+            .and_then(|done| {
+                store.with(|store| {
+                    store.replaced(&done);
+                    store.state(shard)
+                })
+            });
         match installed {
             Ok(state) => {
                 tracing::info!(%shard, last = %last.index, "a snapshot replaced the replica here");
@@ -102,7 +105,22 @@ pub(super) fn install(
             Err(error) => core.fail(error),
         }
     });
-    Ok(())
+}
+
+/// Has the data of a removed shard dropped.
+pub(super) fn remove(store: &SharedStore, core: &CoreHandle, shard: ShardId, span: KeySpan) {
+    let core = core.clone();
+    store.replace(move |store| {
+        let removed =
+            store.with(|store| store.begin_remove(shard, &span)).and_then(Replacement::run);
+        match removed {
+            Ok(done) => {
+                store.with(|store| store.replaced(&done));
+                tracing::info!(%shard, "a removed shard's data is gone from this node");
+            }
+            Err(error) => core.fail(error),
+        }
+    });
 }
 
 #[cfg(test)]

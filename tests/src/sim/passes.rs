@@ -224,6 +224,8 @@ impl Cluster<'_> {
                 self.after(delay, Event::Installed { node, start, shard });
             }
             Effect::Remove { shard, span } => {
+                process.collector.retain(|(other, _, _)| !span.overlaps(other));
+                process.installing.remove(&shard);
                 store.remove(shard, &span).expect("memory does not fail");
             }
             Effect::Collect { span, threshold, .. } => {
@@ -327,7 +329,9 @@ impl Cluster<'_> {
             return;
         }
         let Some(process) = &mut machine.process else { return };
-        process.installing.remove(&shard);
+        if process.installing.remove(&shard).is_none() {
+            return;
+        }
         let state = machine.store.state(shard).expect("memory does not fail");
         self.input(node, Input::Installed { shard, state });
     }

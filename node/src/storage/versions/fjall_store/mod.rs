@@ -141,8 +141,8 @@ impl FjallStore {
     }
 
     /// The first half of [`VersionStore::install`], which is short. What it returns is then carried out,
-    /// possibly on another thread; meanwhile nothing is read, applied or collected in the shard. At the end
-    /// comes [`FjallStore::replaced`].
+    /// possibly on another thread; meanwhile nothing is read, applied, collected or replaced in the shard. At the
+    /// end comes [`FjallStore::replaced`].
     pub fn begin_install(
         &mut self,
         shard: ShardId,

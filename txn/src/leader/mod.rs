@@ -142,13 +142,13 @@ struct Local {
 enum Stage {
     /// Holds or waits for locks; may be wounded.
     Active,
-    /// A commit in hand waits for its locks; may be wounded, by a logged abort.
+    /// A commit in hand waits for its locks, or for its pieces; may be wounded, by a logged abort.
     CommitWaiting(Box<CommitInHand>),
     /// `s` is chosen, its entry in flight.
     Committing { commit: Box<CommitInHand>, commit_ts: Timestamp },
     /// Applied; waits until `s` is past. `since` for the statistics.
     CommitWait { callers: Vec<RequestId>, commit_ts: Timestamp, since: Mono },
-    /// A prepare in hand waits for its locks; may be wounded.
+    /// A prepare in hand waits for its locks, or for its pieces; may be wounded.
     PrepareWaiting(Box<PrepareInHand>),
     /// The prepare record is in flight.
     Preparing { prepare: Box<PrepareInHand>, prepare_ts: Timestamp, expires: Option<Timestamp> },
@@ -755,6 +755,7 @@ impl Leader {
     /// Slow checks for the simulator.
     pub fn check_invariants(&self, state: &ShardState) {
         self.locks.check_invariants();
+        self.check_pieces();
         for (waiter, (id, _)) in &self.waiting {
             assert!(self.txns.contains_key(id), "{waiter:?} waits for the unknown {id}");
         }

@@ -130,6 +130,15 @@ impl Leader {
         assert!(self.pieces.in_flight > 0, "a piece of this term was proposed by this leader");
         self.pieces.in_flight -= 1;
     }
+
+    /// Slow checks for the simulator.
+    pub(super) fn check_pieces(&self) {
+        let PieceQueue { sending, waiting, in_flight } = &self.pieces;
+        assert!(*in_flight <= IN_FLIGHT_MAX, "{in_flight} pieces are in flight");
+        for id in waiting.iter().chain(sending.as_ref().map(|sending| &sending.id)) {
+            assert!(self.writes_in_hand(*id).is_some(), "{id} sends pieces and has no writes");
+        }
+    }
 }
 
 impl PieceQueue {

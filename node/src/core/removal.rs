@@ -27,6 +27,9 @@ use crate::shard::descriptor::ShardDescriptor;
 use crate::shard::replica::ReplicaError;
 use crate::storage::record::LogRecord;
 
+#[cfg(test)]
+mod tests;
+
 /// Between two looks at whether the map should be read; doubles while it should. Longer than an election takes.
 const LOOK_MIN: Duration = Duration::from_secs(1);
 /// The longest pause.

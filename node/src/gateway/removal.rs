@@ -46,8 +46,11 @@ pub(super) struct Removals {
 #[derive(Debug)]
 enum Stage {
     Idle,
-    /// For the version with which the shards were dropped to be in use everywhere.
-    Waiting,
+    /// For the version with which the shards that start there were dropped to be in use everywhere. Those of a
+    /// later drop have another version to wait for.
+    Waiting {
+        starts: Vec<Key>,
+    },
     /// The owners of the calls under way, and the start keys of the shards that were removed.
     Asking {
         calls: BTreeMap<u64, Key>,
@@ -114,8 +117,10 @@ impl Gateway {
             return;
         };
         self.removals.look_at = Mono::MAX;
-        if self.map.dropping().next().is_some() {
-            self.removals.stage = Stage::Waiting;
+        let dropping = self.map.dropping().take(SHARDS_AT_ONCE);
+        let starts: Vec<Key> = dropping.map(|shard| shard.span.start.clone()).collect();
+        if !starts.is_empty() {
+            self.removals.stage = Stage::Waiting { starts };
             let change = Change { version, client: OWN, next: change::Next::Remove };
             self.await_version(now, change, effects);
         }
@@ -129,13 +134,13 @@ impl Gateway {
         everywhere: bool,
         effects: &mut Vec<Effect>,
     ) {
+        let Stage::Waiting { starts } = &mut self.removals.stage else { return };
+        let starts = std::mem::take(starts);
         if !everywhere {
             return self.removal_round_over(now, true);
         }
         let mut calls = BTreeMap::new();
-        let dropping: Vec<Key> =
-            self.map.dropping().take(SHARDS_AT_ONCE).map(|s| s.span.start.clone()).collect();
-        for key in dropping {
+        for key in starts {
             let owner = self.fresh_owner();
             let request = ShardRequest::Remove { key: key.clone() };
             let call = CallId { owner, part: 0 };
@@ -143,7 +148,6 @@ impl Gateway {
             calls.insert(owner, key);
         }
         self.removals.stage = Stage::Asking { calls, removed: Vec::new(), failed: false };
-        self.mark_if_answered(now, effects);
     }
 
     /// Whether a call asks a shard to be removed.

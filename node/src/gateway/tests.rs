@@ -3,6 +3,7 @@
 mod catalog;
 mod cluster;
 mod locked;
+mod removal;
 mod snapshots;
 mod statements;
 

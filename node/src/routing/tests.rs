@@ -349,3 +349,32 @@ fn stale_read_prefers_the_replica_asked_for() {
     assert_eq!(rig.completed(), Ok(good()));
     assert_eq!(rig.router.leader(SHARD), None, "who served a stale read need not lead");
 }
+
+#[test]
+fn key_of_a_removed_shard_is_answered_without_asking_anyone() {
+    let map = ShardMap::default().with_removed([shard(KeySpan::all())]);
+    let mut rig = Rig::with(RouterSettings::default(), map);
+    rig.call(CALL, Route::Leader);
+    assert_eq!(rig.completed(), Ok(Reply::Refused(Refusal::Removed)));
+}
+
+#[test]
+fn map_tells_dropping_and_removed_shards_from_those_in_use() {
+    let at = |id, from: &str, to: &str| {
+        let key = |text: &str| Key::from(text.as_bytes());
+        ShardDescriptor { id: ShardId(id), ..shard(KeySpan::new(key(from), key(to))) }
+    };
+    let key = |text: &str| Key::from(text.as_bytes());
+    let map = ShardMap::new([at(5, "a", "c")])
+        .with_dropping([at(6, "c", "e")])
+        .with_removed([at(7, "e", "g"), at(8, "g", "i")]);
+    assert_eq!(map.find(&key("d")).map(|shard| shard.id), Some(ShardId(6)));
+    assert_eq!(map.dropping().map(|shard| shard.id).collect::<Vec<_>>(), [ShardId(6)]);
+    assert!(map.find(&key("f")).is_none() && map.is_removed(&key("f")));
+    assert_eq!(map.iter().count(), 2, "nothing is asked of removed ones");
+    for other in ["a", "d", "i", "z"] {
+        assert!(!map.is_removed(&key(other)), "{other}");
+    }
+    let more = map.with([at(9, "i", "k")]);
+    assert!(more.removed(ShardId(8)).is_some() && more.dropping().count() == 1);
+}

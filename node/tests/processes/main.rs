@@ -18,4 +18,5 @@ mod large_commits;
 mod lost_directory;
 mod lost_quorum;
 mod python_client;
+mod removal;
 mod repeated_commits;

@@ -2,6 +2,7 @@
 //! below `m`, `b` the others.
 
 mod lossy;
+mod removed;
 
 use proto::{Epoch, GrantPair, Key, KeySpan, Priority, ShardId, TxnId, Value};
 use std::time::Duration;

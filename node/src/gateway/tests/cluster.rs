@@ -84,6 +84,17 @@ impl Cluster {
         Some((*timestamp, value.as_ref()))
     }
 
+    /// The rows of a span as they are.
+    pub(in crate::gateway) fn rows_of(&self, span: &KeySpan) -> Vec<Value> {
+        let newest = |key| self.newest(key).and_then(|(_, value)| value.cloned());
+        self.keys_of(span).iter().filter_map(newest).collect()
+    }
+
+    /// The keys of a span that ever had a row.
+    pub(in crate::gateway) fn keys_of(&self, span: &KeySpan) -> Vec<Key> {
+        self.versions.keys().filter(|key| span.contains(key)).cloned().collect()
+    }
+
     pub(in crate::gateway) fn locks_of(&self, id: TxnId) -> usize {
         self.locks.keys().filter(|(_, of)| *of == id).count()
     }
@@ -103,6 +114,9 @@ impl Cluster {
                 return Some(Ok(Reply::Refused(Refusal::DiskFull { node: NodeId(3) })));
             }
             Some(Fault::AnswerLost) | None => {}
+        }
+        if request.routing_key().is_some_and(|key| self.map.is_removed(key)) {
+            return Some(Ok(Reply::Refused(Refusal::Removed)));
         }
         let Some(shard) = request.routing_key().and_then(|key| self.map.find(key)) else {
             let what = Obstacle::NoShard;

@@ -107,6 +107,18 @@ impl Cluster<'_> {
         }
     }
 
+    /// A shard leaves the log and then the version store of a node: it may die before the log has heard of it, or
+    /// before the store has. Too short a time for other faults to meet it.
+    pub(super) fn dies_letting_go(&mut self, node: usize, power: Power) -> bool {
+        let dies = self.faults_on && self.plan.fault_interval.is_some() && self.rng.per_mille(150);
+        if dies {
+            self.crash(node, power);
+            let delay = self.rng.between(10 * MS, SECOND);
+            self.after(delay, Event::End(Ending::Start(node)));
+        }
+        dies
+    }
+
     fn partition(&mut self, fault: Fault, node: usize) -> Vec<(usize, usize)> {
         let nodes = self.machines.len();
         let groups: Vec<bool> = (0..nodes).map(|_| self.rng.coin()).collect();

@@ -311,7 +311,17 @@ impl Cluster<'_> {
             return;
         }
         let Some(process) = &mut machine.process else { return };
+        let mut records = process.writing.iter().flat_map(|(records, _)| records);
+        let lets_go = records.any(|record| matches!(record, LogRecord::Removed { .. }));
+        if lets_go && self.dies_letting_go(node, Power::Lost) {
+            return;
+        }
+        let Some(process) = &mut self.machines[node].process else { return };
         let tokens = process.write().expect("a simulated disk has room");
+        if lets_go && self.dies_letting_go(node, Power::Kept) {
+            return;
+        }
+        let Some(process) = &mut self.machines[node].process else { return };
         (2, self.now, node, tokens.len()).hash(&mut self.hasher);
         if !process.queued.is_empty() {
             process.writing = std::mem::take(&mut process.queued);

@@ -225,11 +225,13 @@ pub(super) fn receive_begun_again_forgets_the_first<S: Subject>() {
 pub(super) fn remove_of_a_shard_leaves_the_others<S: Subject>() {
     let mut subject = filled::<S>();
     let right = contents(subject.store(), RIGHT);
+    assert_eq!(subject.store().shards(), [LEFT, RIGHT]);
     subject.store().remove(LEFT, &span_of(LEFT)).unwrap();
     subject.crash();
     let store = subject.store();
     assert_eq!(contents(store, LEFT), (vec![], vec![]));
     assert_eq!(store.applied(LEFT).unwrap(), None);
+    assert_eq!(store.shards(), [RIGHT]);
     assert_eq!(store.state(LEFT).unwrap(), vec![]);
     assert_eq!(contents(store, RIGHT), right);
     assert_eq!(store.persist().unwrap(), vec![(RIGHT, entry(1))]);

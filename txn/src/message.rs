@@ -242,6 +242,8 @@ pub enum Asker {
     Participant {
         /// All participants, so that all are told.
         participants: Vec<Key>,
+        /// Of the writes that it prepared some of: of a commit with another one it is no part.
+        digest: u64,
     },
 }
 

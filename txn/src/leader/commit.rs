@@ -394,6 +394,26 @@ impl Leader {
         }
     }
 
+    /// A question about an id with a record.
+    pub(super) fn look_up_record(
+        &mut self,
+        cx: &mut Cx<'_>,
+        caller: RequestId,
+        id: TxnId,
+        asker: &Asker,
+    ) {
+        if let Asker::Participant { participants, digest } = asker {
+            let committed = cx.state.outcome(&id);
+            if matches!(committed, Some(OutcomeRecord::Committed { digest: of, .. }) if of != digest)
+            {
+                // What it prepared came with other writes under the same id, and is no part of this.
+                return cx.outcome(caller, Outcome::Aborted { reason: AbortReason::Refused });
+            }
+            self.tell_aborted(cx, id, participants.clone());
+        }
+        self.answer_recorded(cx, caller, id, Audience::of(asker));
+    }
+
     /// No record: is a commit in hand, may one still come, or is nothing known any more?
     pub(super) fn lookup(&mut self, cx: &mut Cx<'_>, caller: RequestId, id: TxnId, asker: Asker) {
         let in_hand = self.txns.get(&id).is_some_and(|local| {
@@ -407,7 +427,7 @@ impl Leader {
         });
         match asker {
             _ if in_hand => cx.outcome(caller, Outcome::InProgress),
-            Asker::Participant { participants } => {
+            Asker::Participant { participants, .. } => {
                 let caller = (caller, Audience::Participant);
                 self.abort(cx, caller, id, AbortReason::InDoubt, participants);
             }
@@ -455,7 +475,7 @@ impl Leader {
 /// The refusal of a commit whose id came with other writes before.
 #[must_use]
 pub fn contradiction() -> Refusal {
-    Refusal::Invalid { reason: "this id was committed with other writes".to_owned() }
+    Refusal::Invalid { reason: "this id came with other writes before".to_owned() }
 }
 
 fn wrong_role() -> Refusal {

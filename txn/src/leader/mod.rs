@@ -485,10 +485,7 @@ impl Leader {
                     return self.answer_recorded(cx, caller, *victim, Audience::Participant);
                 }
                 Request::Lookup { id, asker, .. } if cx.state.outcome(id).is_some() => {
-                    if let Asker::Participant { participants } = asker {
-                        self.tell_aborted(cx, *id, participants.clone());
-                    }
-                    return self.answer_recorded(cx, caller, *id, Audience::of(asker));
+                    return self.look_up_record(cx, caller, *id, asker);
                 }
                 // An abort is a fact: it needs no lease, and the first record of the id decides.
                 Request::Lookup { id, asker: asker @ Asker::Participant { .. }, .. } => {

@@ -253,6 +253,11 @@ impl Leader {
     /// In doubt: ask the coordinator, naming the participants, so that all are told.
     pub(super) fn ask_outcome(&mut self, cx: &mut Cx<'_>, id: TxnId) {
         let Some((coordinator, participants)) = self.coordinator_of(cx, &id) else { return };
+        let digest = match self.txns.get(&id).map(|local| &local.stage) {
+            Some(Stage::ReadPromised { digest, .. }) => Some(*digest),
+            _ => cx.state.prepared().get(&id).map(|record| record.digest),
+        };
+        let Some(digest) = digest else { return };
         let again = self.doubt_at(cx);
         if let Some(local) = self.txns.get_mut(&id)
             && let Stage::Prepared { ask_at } | Stage::ReadPromised { ask_at, .. } =
@@ -260,7 +265,7 @@ impl Leader {
         {
             *ask_at = again;
         }
-        let asker = Asker::Participant { participants };
+        let asker = Asker::Participant { participants, digest };
         self.call(cx, CallReason::Ask { id }, Request::Lookup { id, coordinator, asker });
     }
 

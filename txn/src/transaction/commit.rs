@@ -14,6 +14,7 @@ use super::scan::{Shards, UnknownShard};
 use super::{
     CallError, Cause, Driver, Effect, End, Purpose, Transaction, TxnCall, unexpected_answer,
 };
+use crate::leader::contradiction;
 use crate::message::{AbortReason, Asker, Outcome, Participant, Refusal, Reply, Request, Write};
 
 /// The longest pause between two questions about one outcome.
@@ -534,6 +535,11 @@ impl Transaction {
         let prepare_was_sent = self.frozen().is_some_and(|frozen| !frozen.others.is_empty());
         let several = matches!(self.driver, Driver::OneOfSeveral { .. });
         match &self.phase {
+            // The id stands for other writes, which another gateway may well commit: they are not to be
+            // aborted, and their outcome is not that of these. What was prepared here asks, and hears that.
+            Phase::Open | Phase::Preparing(_) if several && is_contradiction(&cause) => {
+                self.release_all(said_by, effects);
+            }
             Phase::Open | Phase::Preparing(_) if several => {
                 self.begin_abort(now, cause, effects);
                 return;
@@ -712,6 +718,10 @@ impl Transaction {
         self.phase = Phase::Ended(end.clone());
         effects.push(Effect::Ended(end));
     }
+}
+
+fn is_contradiction(cause: &Cause) -> bool {
+    matches!(cause, Cause::Refused(refusal) if *refusal == contradiction())
 }
 
 /// Whether an unknown outcome stays unknown.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use truetime::{Mono, Now, TimeInterval, Timestamp};
 
 use super::*;
+use crate::leader::contradiction;
 use crate::message::{Asker, Outcome, Participant};
 
 const A: ShardId = ShardId(10);
@@ -588,4 +589,22 @@ fn buffered_writes_above_the_limit_are_refused_whole() {
     assert_eq!(txn.write(put("c")), Err(BufferFull { bytes_max: 150 }));
     txn.write(put("b")).expect("replacing a write takes no more room");
     assert_eq!(txn.buffer().iter().count(), 2);
+}
+
+#[test]
+fn single_use_commit_whose_id_came_with_other_writes_takes_no_outcome_for_its_own() {
+    // Another gateway may commit the id, with those other writes: asking for an abort would hear "committed" of
+    // them, or abort them.
+    let mut rig = Rig::single_use();
+    rig.lock(&["a", "z1"]);
+    rig.txn.write(put("a")).unwrap();
+    rig.txn.write(put("z1")).unwrap();
+    rig.commit();
+    let (prepare, request) = rig.call();
+    assert!(matches!(request, Request::Prepare { digest: 77, .. }));
+    rig.answer(prepare, Reply::Refused(contradiction()));
+    let asked = rig.calls();
+    assert_eq!(asked, []);
+    let cause = Cause::Refused(contradiction());
+    assert_eq!(rig.end(), &End::NotCommitted { cause });
 }

@@ -4,7 +4,7 @@ use super::rig::{MILLISECOND, Rig, SECOND, START, attempt, key, participant};
 use super::*;
 
 fn question(id: TxnId) -> Request {
-    let asker = Asker::Participant { participants: vec![key("p")] };
+    let asker = Asker::Participant { participants: vec![key("p")], digest: 7 };
     Request::Lookup { id, coordinator: key("k"), asker }
 }
 
@@ -110,7 +110,7 @@ fn new_leader_asks_about_what_it_finds_prepared_and_names_all() {
     assert!(rig.calls.is_empty());
     rig.elect();
     rig.run();
-    let asker = Asker::Participant { participants: vec![key("k")] };
+    let asker = Asker::Participant { participants: vec![key("k")], digest: 1 };
     let wanted = Request::Lookup { id, coordinator: key("a-coordinator"), asker };
     assert_eq!(rig.calls.iter().filter(|(_, request)| *request == wanted).count(), 1);
 }
@@ -216,4 +216,23 @@ fn unsettled_leader_says_nothing_of_what_may_stand_in_its_log() {
     assert!(rig.state.prepared().is_empty() && rig.reply(resolved) == Some(&Reply::Resolved));
     assert!(rig.committed(asked).is_some() && rig.committed(client).is_some());
     assert!(rig.was_read(read));
+}
+
+#[test]
+fn participant_that_prepared_other_writes_under_a_committed_id_is_told_to_abort() {
+    // Two gateways, one single-use id: what the second prepared is no part of what the first committed.
+    let mut rig = Rig::new();
+    let id = rig.id();
+    let commit = rig.commit_with(id, "k", Vec::new(), None);
+    rig.run();
+    rig.wait(SECOND / 10);
+    assert!(rig.committed(commit).is_some());
+    let ask = |digest| {
+        let asker = Asker::Participant { participants: vec![key("p")], digest };
+        Request::Lookup { id, coordinator: key("k"), asker }
+    };
+    let (own, other) = (rig.ask(ask(7)), rig.ask(ask(8)));
+    assert!(rig.committed(own).is_some());
+    let aborted = Reply::Outcome(Outcome::Aborted { reason: AbortReason::Refused });
+    assert_eq!(rig.reply(other), Some(&aborted));
 }

@@ -43,7 +43,7 @@ fn question_of_a_participant_logs_an_abort_before_it_is_answered() {
     // Section 9.12, T33: and the commit that comes late is answered from it.
     let mut rig = Rig::new();
     let id = rig.id();
-    let asker = Asker::Participant { participants: vec![key("p")] };
+    let asker = Asker::Participant { participants: vec![key("p")], digest: 1 };
     let question = rig.ask(Request::Lookup { id, coordinator: key("k"), asker });
     assert!(rig.reply(question).is_none());
     rig.run();

@@ -43,7 +43,7 @@ fn removal_is_answered_once_its_entry_is_applied_and_ends_everything() {
         Request::Lookup {
             id,
             coordinator: key("k"),
-            asker: Asker::Participant { participants: vec![key("z")] },
+            asker: Asker::Participant { participants: vec![key("z")], digest: 1 },
         },
         Request::Resolve { id, key: key("k"), decision: Decision::Abort },
         remove(),

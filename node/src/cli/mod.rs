@@ -113,6 +113,7 @@ fn log_to_stderr() {
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(node::host::POOL_THREADS)
         .build()
         .map_err(|error| Failure::run_time(format!("starting the runtime: {error}")))
 }

@@ -230,8 +230,10 @@ pub enum Request {
         /// Its coordinator's key, as the error named it.
         coordinator: Key,
     },
-    /// A fresh id and the coordinator key for a single-use commit of these mutations.
+    /// The coordinator key for a commit of these mutations, and a fresh id for a single-use one.
     ResolveCommit {
+        /// The transaction that the key is for, when its commit was sent already.
+        id: Option<TxnId>,
         /// The mutations.
         mutations: Vec<Mutation>,
         /// The age limit of the commit; `txn.max_age` if not given.

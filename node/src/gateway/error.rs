@@ -230,6 +230,9 @@ impl Error {
             Error::Aborted { reason: AbortReason::Refused } => {
                 "this is a bug of the client; report it"
             }
+            Error::Over { error, .. } if error.is_retryable() => {
+                "run it again from its start under a new id, after a pause"
+            }
             Error::Over { error, .. } => error.hint(),
             Error::Aborted { .. } => "run the transaction again from its start, with its priority",
             Error::OutcomeUnknown { for_good: true, .. } => {

@@ -355,11 +355,14 @@ impl Gateway {
             Request::LookupOutcome { id, coordinator } => {
                 self.look_up(ticket, (id, coordinator, Asker::Client), effects);
             }
-            Request::ResolveCommit { mutations, max_age } => {
+            Request::ResolveCommit { id, mutations, max_age } => {
                 let limits = &self.settings.encoding;
                 let steps = mutation::resolve(mutations, &self.catalog, limits)?;
                 let coordinator = mutation::coordinator_of(&steps)?;
-                let id = self.fresh_id(now, max_age.unwrap_or(self.settings.max_age))?;
+                let id = match id {
+                    Some(id) => id,
+                    None => self.fresh_id(now, max_age.unwrap_or(self.settings.max_age))?,
+                };
                 answer(effects, ticket, Response::Resolved { id, coordinator });
             }
             Request::CreateTable(table) => {

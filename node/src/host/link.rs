@@ -26,8 +26,8 @@ use crate::core::PeerMessage;
 
 /// Messages that may wait for a link; beyond it they are dropped, as a network would.
 const QUEUE_MAX: usize = 100_000;
-/// And so many bytes, the last message aside: a few of the largest transactions.
-const QUEUE_BYTES_MAX: usize = 256 << 20;
+/// And so many bytes, the last message aside: a few requests or answers as large as a client may send.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// One frame holds about so many bytes.
 const FRAME_BYTES: usize = 1 << 20;
 /// A frame is never larger than this; see [`crate::storage::log::LogOptions::batch_bytes_max`].
@@ -58,6 +58,7 @@ pub struct LinkStats {
 pub struct Link {
     /// Encoded messages.
     queue: Inbox<Bytes>,
+    /// Of all that waits to be put into the stream, also of what the pump has taken.
     queued_bytes: AtomicUsize,
     up: AtomicBool,
     /// Counts the streams, so that an old one does not report the end of a new one.
@@ -85,10 +86,14 @@ impl Link {
         self.queue.push(Bytes::from(frame));
     }
 
-    /// Takes all that waits.
-    fn take(&self, into: &mut Vec<Bytes>) {
-        self.queue.take(into);
-        let bytes = into.iter().map(Bytes::len).sum();
+    /// Drops all that waits.
+    fn drop_queued(&self) {
+        let mut stale = Vec::new();
+        self.queue.take(&mut stale);
+        self.dequeued(stale.iter().map(Bytes::len).sum());
+    }
+
+    fn dequeued(&self, bytes: usize) {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -108,8 +113,7 @@ impl Link {
     fn begin(&self) -> u64 {
         let _between_batches = self.delivering.lock();
         let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut stale = Vec::new();
-        self.take(&mut stale);
+        self.drop_queued();
         self.up.store(true, Ordering::Release);
         generation
     }
@@ -123,6 +127,7 @@ impl Link {
         let current = self.is_current(generation);
         if current {
             self.up.store(false, Ordering::Release);
+            self.drop_queued();
         }
         current
     }
@@ -140,10 +145,10 @@ impl Link {
                 self.queue.wake_again();
                 return;
             }
-            self.take(&mut queued);
-            let mut pending = queued.drain(..).peekable();
-            while pending.peek().is_some() {
-                let batch = self.batch(&mut pending);
+            self.queue.take(&mut queued);
+            let mut pending = Pending { link: &self, frames: queued.drain(..) };
+            while pending.frames.len() > 0 {
+                let batch = self.batch(&mut pending.frames);
                 if batches.send(batch).await.is_err() {
                     return;
                 }
@@ -164,7 +169,20 @@ impl Link {
         self.stats.batches.fetch_add(1, Ordering::Relaxed);
         self.stats.messages.fetch_add(frames.len() as u64, Ordering::Relaxed);
         self.stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.dequeued(bytes);
         PeerBatch { hello: None, frames }
+    }
+}
+
+/// What the pump has taken and not yet sent. Dropped with it, at the end of the stream.
+struct Pending<'a> {
+    link: &'a Link,
+    frames: std::vec::Drain<'a, Bytes>,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.link.dequeued(self.frames.by_ref().map(|frame| frame.len()).sum());
     }
 }
 
@@ -393,7 +411,7 @@ mod tests {
         let batch = || {
             link.send(PeerMessage::Promises(Vec::new()));
             let mut queued = Vec::new();
-            link.take(&mut queued);
+            link.queue.take(&mut queued);
             link.batch(&mut queued.into_iter())
         };
         assert!(links.deliver(NodeId(2), link, old, batch()));
@@ -404,27 +422,48 @@ mod tests {
         assert!(!link.end(old) && link.is_up());
     }
 
-    #[test]
-    fn link_drops_what_does_not_fit_in_bytes_and_takes_more_once_that_is_sent() {
-        let link = Link::default();
-        link.begin();
-        let message = || PeerMessage::Reply {
-            id: txn::message::RequestId::default(),
-            reply: txn::message::Reply::Rows {
-                grant: None,
-                rows: vec![txn::message::Row {
-                    key: proto::Key::from(&b"k"[..]),
-                    timestamp: truetime::Timestamp::ZERO,
-                    value: proto::Value::from(vec![0; 32 << 20]),
-                }],
-                rest: Vec::new(),
-            },
+    fn large() -> PeerMessage {
+        let row = txn::message::Row {
+            key: proto::Key::from(&b"k"[..]),
+            timestamp: truetime::Timestamp::ZERO,
+            value: proto::Value::from(vec![0; 16 << 20]),
         };
-        (0..9).for_each(|_| link.send(message()));
-        assert_eq!((link.queued(), link.stats.dropped.load(Ordering::Relaxed)), (8, 1));
-        let mut sent = Vec::new();
-        link.take(&mut sent);
-        link.send(message());
-        assert_eq!((link.queued(), link.stats.dropped.load(Ordering::Relaxed)), (1, 1));
+        let reply = txn::message::Reply::Rows { grant: None, rows: vec![row], rest: Vec::new() };
+        PeerMessage::Reply { id: txn::message::RequestId::default(), reply }
+    }
+
+    fn dropped(link: &Link) -> u64 {
+        link.stats.dropped.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn link_drops_what_does_not_fit_in_bytes_and_takes_more_once_that_is_sent() {
+        let link = Arc::<Link>::default();
+        let generation = link.begin();
+        (0..5).for_each(|_| link.send(large()));
+        assert_eq!((link.queued(), dropped(&link)), (4, 1));
+        // The stream takes one batch and then no more: what the pump has taken out of the queue still counts.
+        let (sender, mut batches) = mpsc::channel(1);
+        let pump = tokio::spawn(link.clone().pump(generation, sender));
+        while link.queued() > 0 {
+            tokio::task::yield_now().await;
+        }
+        (0..4).for_each(|_| link.send(large()));
+        assert!(dropped(&link) >= 3, "{}", dropped(&link));
+        let left = link.queued();
+        for _ in 0..4 + left {
+            batches.recv().await.unwrap();
+        }
+        assert_eq!(link.queued_bytes.load(Ordering::Relaxed), 0);
+        // Nothing is kept for a stream that has ended, nor of what its pump had taken.
+        (0..4).for_each(|_| link.send(large()));
+        while link.queued() > 0 {
+            tokio::task::yield_now().await;
+        }
+        link.send(large());
+        pump.abort();
+        assert!(pump.await.is_err());
+        link.end(generation);
+        assert_eq!(link.queued_bytes.load(Ordering::Relaxed), 0);
     }
 }

@@ -35,6 +35,9 @@ pub use store::SharedStore;
 
 use std::time::Duration;
 
+/// Threads of a core's pool: one replaces shards, one makes the version store durable, the others read.
+pub const POOL_THREADS: usize = 4;
+
 /// The monotonic clock, since an arbitrary origin: for statistics only.
 #[expect(clippy::disallowed_methods, reason = "the host is where clocks are read")]
 pub(crate) fn monotonic() -> Duration {

@@ -375,8 +375,11 @@ impl Node {
             return Ok(());
         }
         let io = |source| NodeError::Io { action: format!("starting core {core}"), source };
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(super::POOL_THREADS)
+            .build()
+            .map_err(io)?;
         std::thread::Builder::new()
             .name(format!("core-{core}"))
             .spawn(move || runtime.block_on(run))

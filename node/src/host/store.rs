@@ -2,16 +2,21 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::storage::versions::fjall_store::FjallStore;
 
-/// One store for all cores: a batch or a read holds it for microseconds.
+/// Reads that may be under way in the pool. Each keeps a view of the store and what it found so far.
+const LONG_READS_MAX: usize = 32;
+
+/// One store for all cores. Batches hold it, and whatever takes a view; what is long works on a view.
 #[derive(Clone)]
 pub struct SharedStore {
     store: Arc<Mutex<FjallStore>>,
     replacements: Arc<Mutex<Replacements>>,
+    long_reads: Arc<AtomicUsize>,
 }
 
 /// Bulk work that replaces whole shards, in the order in which it was asked for: a shard may be removed while a
@@ -27,12 +32,22 @@ impl SharedStore {
     /// Shares the store.
     #[must_use]
     pub fn new(store: FjallStore) -> Self {
-        SharedStore { store: Arc::new(Mutex::new(store)), replacements: Arc::default() }
+        SharedStore {
+            store: Arc::new(Mutex::new(store)),
+            replacements: Arc::default(),
+            long_reads: Arc::default(),
+        }
     }
 
     /// Works on the store.
     pub fn with<T>(&self, work: impl FnOnce(&mut FjallStore) -> T) -> T {
         work(&mut self.store.lock())
+    }
+
+    /// A place among the reads that the pool may have; `None` when it has enough.
+    pub(super) fn long_read(&self) -> Option<LongRead> {
+        let place = LongRead { count: self.long_reads.clone() };
+        (place.count.fetch_add(1, Ordering::Relaxed) < LONG_READS_MAX).then_some(place)
     }
 
     /// Does `work` on a thread of the runtime's pool, after what was asked for before it.
@@ -55,5 +70,16 @@ impl SharedStore {
         let next = replacements.queue.pop_front();
         replacements.busy = next.is_some();
         next
+    }
+}
+
+/// A place in the pool, given back when dropped.
+pub(super) struct LongRead {
+    count: Arc<AtomicUsize>,
+}
+
+impl Drop for LongRead {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }

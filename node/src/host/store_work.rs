@@ -11,12 +11,13 @@ use txn::message::{ReadLimit, Reply, RequestId, Row};
 use super::core_loop::CoreHandle;
 use super::store::SharedStore;
 use crate::core::Input;
-use crate::storage::version_store::{ReadRows, Version, VersionStore, VersionStoreError};
-use crate::storage::versions::fjall_store::Replacement;
+use crate::storage::version_store::{ReadRows, Version, VersionStoreError};
+use crate::storage::versions::fjall_store::{FjallView, Replacement};
 
 /// So much of a read is done on the core's thread: about what a hand-over to another one costs, ten times
-/// over.
+/// over. So many entries may be looked at for it, for a read that finds little takes long too.
 const AT_ONCE: ReadLimit = ReadLimit { rows: 64, bytes: 256 << 10 };
+const LOOKS_AT_ONCE: u64 = 256;
 
 /// A read as the core wants it.
 pub(super) struct Read {
@@ -37,23 +38,48 @@ pub(super) fn read(
     let view = store.with(|store| store.view());
     let first =
         ReadLimit { rows: limit.rows.min(AT_ONCE.rows), bytes: limit.bytes.min(AT_ONCE.bytes) };
-    let mut found = view.read(&spans, at, first)?;
+    let mut found = view.read_some(&spans, at, first, LOOKS_AT_ONCE)?;
     let Some(left) = left_of(limit, &found) else {
         return Ok(Some(done(to, grant, found)));
     };
-    let core = core.clone();
-    tokio::task::spawn_blocking(move || match view.read(&found.rest, at, left) {
-        Ok(more) => {
-            // The first row of a page may be larger than the page: here it is not the read's first.
-            if more.rows.first().is_none_or(|row| size_of(row) <= left.bytes) {
-                found.rows.extend(more.rows);
-                found.rest = more.rest;
-            }
-            core.send(done(to, grant, found));
+    let go_on = move |view: &FjallView| {
+        let more = view.read(&found.rest, at, left)?;
+        // The first row of a page may be larger than the page: here it is not the read's first.
+        let fits = |row: &Version| found.rows.is_empty() || size_of(row) <= left.bytes;
+        if more.rows.first().is_none_or(fits) {
+            found.rows.extend(more.rows);
+            found.rest = more.rest;
         }
-        Err(error) => core.fail(error),
+        Ok(done(to, grant, found))
+    };
+    let Some(place) = store.long_read() else {
+        // The pool has enough to do: who asks for more has the core wait, and asks for less.
+        return go_on(&view).map(Some);
+    };
+    let core = core.clone();
+    tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let alarm = Alarm { core };
+        match go_on(&view) {
+            Ok(input) => alarm.core.send(input),
+            Err(error) => alarm.core.fail(error),
+        }
     });
     Ok(None)
+}
+
+/// A panic in the pool ends the core's loop: it waits for what will not come (T65).
+struct Alarm {
+    core: CoreHandle,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "a thread that worked on it panicked".to_owned();
+            self.core.fail(VersionStoreError::Failed { reason });
+        }
+    }
 }
 
 /// What may still be read; `None` when there is nothing left to read or no room for another row.
@@ -86,30 +112,31 @@ pub(super) fn install(
     span: KeySpan,
     last: EntryId,
 ) {
-    let core = core.clone();
+    let alarm = Alarm { core: core.clone() };
     store.replace(move |store| {
         let installed = store
             .with(|store| store.begin_install(shard, &span, last))
             .and_then(Replacement::run)
             .and_then(|done| {
-                store.with(|store| {
+                let view = store.with(|store| {
                     store.replaced(&done);
-                    store.state(shard)
-                })
+                    store.view()
+                });
+                view.state(shard)
             });
         match installed {
             Ok(state) => {
                 tracing::info!(%shard, last = %last.index, "a snapshot replaced the replica here");
-                core.send(Input::Installed { shard, state });
+                alarm.core.send(Input::Installed { shard, state });
             }
-            Err(error) => core.fail(error),
+            Err(error) => alarm.core.fail(error),
         }
     });
 }
 
 /// Has the data of a removed shard dropped.
 pub(super) fn remove(store: &SharedStore, core: &CoreHandle, shard: ShardId, span: KeySpan) {
-    let core = core.clone();
+    let alarm = Alarm { core: core.clone() };
     store.replace(move |store| {
         let removed =
             store.with(|store| store.begin_remove(shard, &span)).and_then(Replacement::run);
@@ -118,7 +145,7 @@ pub(super) fn remove(store: &SharedStore, core: &CoreHandle, shard: ShardId, spa
                 store.with(|store| store.replaced(&done));
                 tracing::info!(%shard, "a removed shard's data is gone from this node");
             }
-            Err(error) => core.fail(error),
+            Err(error) => alarm.core.fail(error),
         }
     });
 }
@@ -131,7 +158,7 @@ mod tests {
 
     use super::*;
     use crate::host::Event;
-    use crate::storage::version_store::ApplyBatch;
+    use crate::storage::version_store::{ApplyBatch, VersionStore};
     use crate::storage::versions::fjall_store::{FjallOptions, FjallStore};
 
     /// A store whose row `n` has a value of `sizes[n]` bytes.
@@ -149,7 +176,8 @@ mod tests {
         (directory, SharedStore::new(store))
     }
 
-    /// What a read finds, at once or later, and what the same read finds when the store does all of it.
+    /// What a read finds, at once or later, and what the same read finds when the store does all of it. In
+    /// between everything is overwritten, collected and removed.
     async fn both(store: &SharedStore, limit: ReadLimit) -> (bool, (Reply, Reply)) {
         let (to, spans) = (RequestId::default(), vec![KeySpan::all()]);
         let at = Timestamp::from_nanos(5);
@@ -158,6 +186,8 @@ mod tests {
         let core = CoreHandle::new(0);
         let begun = read(store, &core, Read { to, grant: None, at, spans, limit }).unwrap();
         let at_once = begun.is_some();
+        // The pool may be at it already; most of the time it is not.
+        store.with(|store| store.remove(ShardId(1), &KeySpan::all())).unwrap();
         let found = match begun {
             Some(found) => found,
             None => loop {
@@ -174,8 +204,8 @@ mod tests {
 
     #[tokio::test]
     async fn long_reads_find_what_they_would_have_found_at_once() {
-        let (_directory, store) = store_of(&[100; 300]);
         for rows in [1, 64, 65, 299, 300, 301, 10_000] {
+            let (_directory, store) = store_of(&[100; 300]);
             let (at_once, (found, expected)) =
                 both(&store, ReadLimit { rows, bytes: 1 << 20 }).await;
             assert_eq!(found, expected, "{rows} rows");
@@ -187,6 +217,28 @@ mod tests {
             let (_, (found, expected)) =
                 both(&store, ReadLimit { rows: 100, bytes: 1 << 20 }).await;
             assert_eq!(found, expected, "{sizes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn long_search_that_finds_nothing_leaves_the_core() {
+        let (_directory, store) = store_of(&[1; 3]);
+        let spans = |count: u64| -> Vec<KeySpan> {
+            (0..count)
+                .map(|n| KeySpan::point(Key::from(format!("none {n}").into_bytes())))
+                .collect()
+        };
+        let core = CoreHandle::new(0);
+        for (count, at_once) in [(LOOKS_AT_ONCE, true), (LOOKS_AT_ONCE + 1, false)] {
+            let read_of = Read {
+                to: RequestId::default(),
+                grant: None,
+                at: Timestamp::from_nanos(5),
+                spans: spans(count),
+                limit: ReadLimit { rows: 10, bytes: 1 << 20 },
+            };
+            let begun = read(&store, &core, read_of).unwrap();
+            assert_eq!(begun.is_some(), at_once);
         }
     }
 }

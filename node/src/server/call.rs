@@ -282,9 +282,9 @@ fn resolve(seat: &Seat, call: &Call, request: v1::ResolveCommitRequest) -> Resul
     let max_age = convert::max_age(request.max_age_ms);
     let asked_for = request.transaction.map(|id| convert::txn_id(Some(id))).transpose()?;
     let call = call.clone();
-    seat.ask(Request::ResolveCommit { mutations, max_age }, move |answer| match answer {
+    let request = Request::ResolveCommit { id: asked_for, mutations, max_age };
+    seat.ask(request, move |answer| match answer {
         Ok(Response::Resolved { id, coordinator }) => {
-            let id = asked_for.unwrap_or(id);
             let coordinator_key = coordinator_key::name(&id, &coordinator);
             let size = SMALL + coordinator_key.len();
             let response =

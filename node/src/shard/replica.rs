@@ -60,7 +60,7 @@ pub struct Replica {
     /// A snapshot that the version store has and the log has not heard of.
     unlogged: Option<EntryId>,
     /// Who was sent a snapshot and has not caught up since, with the last entry in it.
-    catching_up: BTreeMap<ReplicaId, LogIndex>,
+    catching_up: BTreeMap<ReplicaId, CatchingUp>,
     /// Of the node; for leaders.
     disk: DiskRoom,
     /// Asked to hand leadership over; the target once the lease is released.
@@ -396,7 +396,8 @@ impl Replica {
         }
         let current = message.snapshot.as_ref().is_some_and(|m| m.last == self.state.applied());
         if let Some(meta) = message.snapshot.as_ref().filter(|_| current) {
-            self.catching_up.insert(message.to, meta.last.index);
+            let catching_up = CatchingUp { sent: meta.last.index, silent: 0 };
+            self.catching_up.insert(message.to, catching_up);
             out.push(Effect::SendSnapshot { to, message });
         } else {
             // The versions have moved on since; Raft asks again.
@@ -586,9 +587,12 @@ impl Replica {
             let mut others = self.raft.progress();
             others.retain(|p| p.replica != me);
             let near = self.raft.last().index.0.saturating_sub(self.config.retained_entries);
-            self.catching_up.retain(|replica, _| {
-                let them = others.iter().find(|p| p.replica == *replica);
-                them.is_some_and(|p| p.recently_active && p.matched.0 < near)
+            self.catching_up.retain(|replica, catching_up| {
+                let Some(them) = others.iter().find(|p| p.replica == *replica) else {
+                    return false;
+                };
+                catching_up.silent = if them.recently_active { 0 } else { catching_up.silent + 1 };
+                them.matched.0 < near && catching_up.silent <= SILENT_MAX
             });
             if !self.catching_up.is_empty() {
                 bytes_max = bytes_max.saturating_mul(CATCH_UP_FACTOR);
@@ -676,13 +680,26 @@ impl Replica {
     }
 }
 
+/// A follower that was sent a snapshot and has not come near the log's end since.
+#[derive(Clone, Copy, Debug)]
+struct CatchingUp {
+    /// The last entry of the snapshot.
+    sent: LogIndex,
+    /// For how many truncations it has said nothing: nothing is heard of it while it installs.
+    silent: u32,
+}
+
+/// After so many truncations, of which there is one each 2 s, a silent follower is taken for gone.
+const SILENT_MAX: u32 = 60;
+
 /// What a snapshot and the catching up behind it may have retained, in times of the usual bound. Without
 /// it a follower under load comes out of each snapshot to find what follows cut off, and gets another one.
 const CATCH_UP_FACTOR: u64 = 4;
 
 /// The last entry that one follower does not need any more: it has it, or the snapshot on its way to it does.
-fn kept_from(follower: &Progress, catching_up: &BTreeMap<ReplicaId, LogIndex>) -> LogIndex {
-    catching_up.get(&follower.replica).map_or(follower.matched, |sent| follower.matched.max(*sent))
+fn kept_from(follower: &Progress, catching_up: &BTreeMap<ReplicaId, CatchingUp>) -> LogIndex {
+    let sent = catching_up.get(&follower.replica).map(|catching_up| catching_up.sent);
+    sent.map_or(follower.matched, |sent| follower.matched.max(sent))
 }
 
 fn refusal(to: RequestId, refusal: Refusal) -> Effect {

@@ -172,6 +172,7 @@ impl Cluster<'_> {
         match effect {
             Effect::Apply(batch) => {
                 let (shard, through) = (batch.shard, batch.applied);
+                assert!(!process.installing.contains_key(&shard), "{shard} is being replaced");
                 let before = store.applied(shard).expect("memory does not fail");
                 let before = before.unwrap_or_default();
                 self.invariants.applied(&process.core, machine.id, shard, before, through);

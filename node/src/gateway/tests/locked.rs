@@ -276,7 +276,9 @@ fn retry_keeps_the_first_priority() {
 }
 
 fn resolve(rig: &mut Rig, mutations: &[Mutation]) -> CommitTarget {
-    match rig.ask(Request::ResolveCommit { mutations: mutations.to_vec(), max_age: None }).unwrap()
+    match rig
+        .ask(Request::ResolveCommit { id: None, mutations: mutations.to_vec(), max_age: None })
+        .unwrap()
     {
         Response::Resolved { id, coordinator } => {
             CommitTarget::SingleUse { id, coordinator, priority: None }

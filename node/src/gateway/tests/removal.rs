@@ -127,7 +127,7 @@ fn outcome_whose_coordinator_was_removed_is_no_longer_known() {
     let mut rig = Rig::bank();
     let insert = |id| write(WriteKind::Insert, &["id", "balance"], vec![balance_row(id)]);
     let mutations = vec![insert(7)];
-    let resolve = Request::ResolveCommit { mutations: mutations.clone(), max_age: None };
+    let resolve = Request::ResolveCommit { id: None, mutations: mutations.clone(), max_age: None };
     let Ok(Response::Resolved { id, coordinator }) = rig.ask(resolve) else { panic!() };
     let target = CommitTarget::SingleUse { id, coordinator: coordinator.clone(), priority: None };
     let commit = Request::Commit { target, mutations };

@@ -142,7 +142,8 @@ fn follower_that_was_sent_a_snapshot_has_the_log_kept_behind_it() {
         needs_snapshot: false,
         recently_active: true,
     };
-    let (none, sent) = (BTreeMap::new(), BTreeMap::from([(ReplicaId(2), LogIndex(70))]));
+    let catching_up = CatchingUp { sent: LogIndex(70), silent: 0 };
+    let (none, sent) = (BTreeMap::new(), BTreeMap::from([(ReplicaId(2), catching_up)]));
     // Without a snapshot; while it is on its way; once it has arrived.
     for (matched, catching_up, kept) in [(3, &none, 3), (3, &sent, 70), (90, &sent, 90)] {
         assert_eq!(kept_from(&follower(matched), catching_up), LogIndex(kept));

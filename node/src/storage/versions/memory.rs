@@ -196,7 +196,7 @@ impl VersionStore for MemoryStore {
         timestamp: Timestamp,
         limit: ReadLimit,
     ) -> Result<ReadRows, VersionStoreError> {
-        read_spans(spans, limit, |span, page| {
+        read_spans(spans, limit, u64::MAX, |span, page| {
             if let Some(key) = span.as_point() {
                 let found = self.chains.get(key).and_then(|chain| row_at(key, chain, timestamp));
                 return Ok(found.map_or(Scan::Finished, |row| page.take(row)));

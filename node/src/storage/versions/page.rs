@@ -18,6 +18,8 @@ pub(super) struct Page {
     rows: Vec<Version>,
     bytes: u64,
     limit: ReadLimit,
+    /// How many entries may still be looked at, found or not.
+    looks: u64,
 }
 
 impl Page {
@@ -33,6 +35,14 @@ impl Page {
         if self.is_full() { Scan::Stopped } else { Scan::Finished }
     }
 
+    /// To be called before an entry is looked at: says whether it may be. A read that finds little takes long
+    /// too.
+    pub(super) fn may_look(&mut self) -> bool {
+        let left = self.looks.checked_sub(1);
+        self.looks = left.unwrap_or(0);
+        left.is_some()
+    }
+
     /// Whether no further row can fit. Told without looking for one: the caller's locks cover what was
     /// consumed, and a look ahead may have to pass many tombstones.
     fn is_full(&self) -> bool {
@@ -41,13 +51,14 @@ impl Page {
     }
 }
 
-/// Reads span after span with `scan` until the page is full.
+/// Reads span after span with `scan` until the page is full, or so many entries were looked at.
 pub(super) fn read_spans(
     spans: &[KeySpan],
     limit: ReadLimit,
+    looks: u64,
     mut scan: impl FnMut(&KeySpan, &mut Page) -> Result<Scan, VersionStoreError>,
 ) -> Result<ReadRows, VersionStoreError> {
-    let mut page = Page { rows: Vec::new(), bytes: 0, limit };
+    let mut page = Page { rows: Vec::new(), bytes: 0, limit, looks };
     for (number, span) in spans.iter().enumerate() {
         let rows_before = page.rows.len();
         let end = if span.is_empty() {

@@ -42,7 +42,7 @@ impl Client {
         }));
         vec![Wish::Ask(
             Gateway::This(self.gateway),
-            Request::ResolveCommit { mutations, max_age: None },
+            Request::ResolveCommit { id: None, mutations, max_age: None },
         )]
     }
 

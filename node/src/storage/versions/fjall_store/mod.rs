@@ -59,7 +59,6 @@ use collect::Collector;
 use fjall::{Database, Keyspace, LsmError, OwnedWriteBatch, PersistMode};
 use proto::{EntryId, Key, KeySpan, ShardId};
 use replace::{Replacer, Task};
-use snapshot::StateIter;
 use staging::Staging;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -123,7 +122,8 @@ impl FjallStore {
     }
 
     /// The store as it is now, to be read on another thread. It takes `&self` because the engine may
-    /// show half a batch to a view that is taken while the batch is applied.
+    /// show half a batch to a view that is taken while the batch is applied; of a [`Replacement`], whose batches
+    /// nobody waits for, it may show any part, which is why its shard is not read meanwhile.
     #[must_use]
     pub fn view(&self) -> FjallView {
         FjallView { snapshot: self.db.snapshot(), keyspaces: self.keyspaces.clone() }
@@ -219,7 +219,7 @@ impl VersionStore for FjallStore {
     }
 
     fn state(&self, shard: ShardId) -> Result<Vec<StatePair>, VersionStoreError> {
-        StateIter::new(&self.view(), shard).collect()
+        self.view().state(shard)
     }
 
     fn persist(&mut self) -> Result<Vec<(ShardId, EntryId)>, VersionStoreError> {
@@ -320,7 +320,7 @@ impl Replacement {
     /// Carries it out and makes it durable.
     pub fn run(self) -> Result<Replaced, VersionStoreError> {
         let Replacement { db, keyspaces, shard, task, staging } = self;
-        Replacer::new(&db, &keyspaces).run(shard, &task, &staging)?;
+        Replacer::new(&db, &keyspaces).beside_others().run(shard, &task, &staging)?;
         db.persist(PersistMode::SyncAll).map_err(engine_error)?;
         staging::discard(&staging::path_of(&staging, shard))?;
         let applied = match task {

@@ -14,9 +14,18 @@ use proto::{EntryId, Key, KeySpan, ShardId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// When a batch of bulk work is committed. Small in tests, so that a crash comes between batches.
 const BATCH_BYTES: usize = if cfg!(test) { 2 * 1024 } else { 1024 * 1024 };
+
+/// With so many memtables of a keyspace waiting to be written out, a replacement beside others waits. The engine
+/// makes everybody wait at four.
+const SEALED_MAX: usize = 2;
+/// Between two looks at that.
+const PACE_PAUSE: Duration = Duration::from_millis(5);
+/// It waits no longer than so many of them for one batch.
+const PACE_LOOKS_MAX: u32 = 400;
 
 /// What a mark says is to be done with a shard.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,11 +50,28 @@ pub(super) struct Replacer<'s> {
     keyspaces: &'s Keyspaces,
     batch: OwnedWriteBatch,
     bytes: usize,
+    paced: bool,
 }
 
 impl<'s> Replacer<'s> {
     pub(super) fn new(db: &'s Database, keyspaces: &'s Keyspaces) -> Self {
-        Replacer { db, keyspaces, batch: db.batch(), bytes: 0 }
+        Replacer { db, keyspaces, batch: db.batch(), bytes: 0, paced: false }
+    }
+
+    /// While the store is in use: not faster than the engine writes its memtables out. With many of them
+    /// waiting it makes every writer wait, and so the cores that apply.
+    pub(super) fn beside_others(self) -> Self {
+        Replacer { paced: true, ..self }
+    }
+
+    fn pace(&self) {
+        for _ in 0..PACE_LOOKS_MAX {
+            let Keyspaces { data, history, state } = self.keyspaces;
+            if [data, history, state].iter().all(|k| k.sealed_memtable_count() < SEALED_MAX) {
+                return;
+            }
+            std::thread::sleep(PACE_PAUSE);
+        }
     }
 
     /// Marks the task. From here on it will be finished. It already takes the shard's applied entry
@@ -175,6 +201,9 @@ impl<'s> Replacer<'s> {
     }
 
     fn commit(&mut self) -> Result<(), VersionStoreError> {
+        if self.paced {
+            self.pace();
+        }
         self.bytes = 0;
         let batch = std::mem::replace(&mut self.batch, self.db.batch());
         batch.commit().map_err(engine_error)

@@ -1,11 +1,12 @@
 //! Reading at one instant of the engine.
 
 use super::codec::{self, Bounds};
+use super::snapshot::StateIter;
 use super::{Keyspaces, engine_error};
-use crate::storage::version_store::{ReadRows, Version, VersionStoreError};
+use crate::storage::version_store::{ReadRows, StatePair, Version, VersionStoreError};
 use crate::storage::versions::page::{Page, Scan, read_spans};
 use fjall::{Readable, Snapshot, UserKey, UserValue};
-use proto::{Key, KeySpan};
+use proto::{Key, KeySpan, ShardId};
 use std::ops::Bound;
 use truetime::Timestamp;
 use txn::message::ReadLimit;
@@ -29,10 +30,27 @@ impl FjallView {
         timestamp: Timestamp,
         limit: ReadLimit,
     ) -> Result<ReadRows, VersionStoreError> {
-        read_spans(spans, limit, |span, page| match span.as_point() {
+        self.read_some(spans, timestamp, limit, u64::MAX)
+    }
+
+    /// The same, but stops once it has looked at so many entries, be they rows at `timestamp` or not. What was
+    /// not read then is in `rest`, perhaps from the start of a span on.
+    pub fn read_some(
+        &self,
+        spans: &[KeySpan],
+        timestamp: Timestamp,
+        limit: ReadLimit,
+        looks: u64,
+    ) -> Result<ReadRows, VersionStoreError> {
+        read_spans(spans, limit, looks, |span, page| match span.as_point() {
             Some(key) => self.read_point(key, timestamp, page),
             None => self.read_range(span, timestamp, page),
         })
+    }
+
+    /// All pairs of the shard's state, by key.
+    pub fn state(&self, shard: ShardId) -> Result<Vec<StatePair>, VersionStoreError> {
+        StateIter::new(self, shard).collect()
     }
 
     fn read_point(
@@ -41,6 +59,9 @@ impl FjallView {
         at: Timestamp,
         page: &mut Page,
     ) -> Result<Scan, VersionStoreError> {
+        if !page.may_look() {
+            return Ok(Scan::Stopped);
+        }
         let Some(newest) = self.newest(key)? else { return Ok(Scan::Finished) };
         let (timestamp, content) = codec::split_data_value(&newest)?;
         if timestamp <= at {
@@ -61,6 +82,9 @@ impl FjallView {
     ) -> Result<Scan, VersionStoreError> {
         let mut history = HistoryCursor::new(self, span);
         for entry in self.snapshot.range(&self.keyspaces.data, codec::data_bounds(span)) {
+            if !page.may_look() {
+                return Ok(Scan::Stopped);
+            }
             let (key, newest) = entry.into_inner().map_err(engine_error)?;
             let key = codec::key_of_data(&key);
             let (timestamp, content) = codec::split_data_value(&newest)?;

@@ -151,7 +151,13 @@ impl Cluster<'_> {
                 Effect::Answer { ticket, answer } => self.answer(node, ticket, answer),
                 Effect::Note(note) => self.take_note(node, &note),
                 Effect::SendSnapshot { to, shard, span, transfer } => {
-                    let store = &self.machines[node].store;
+                    let machine = &self.machines[node];
+                    let installing = machine.process.as_ref().map(|process| &process.installing);
+                    assert!(
+                        !installing.is_some_and(|i| i.contains_key(&shard)),
+                        "a snapshot of half a shard"
+                    );
+                    let store = &machine.store;
                     let pieces = store.snapshot(shard, &span).expect("memory does not fail");
                     for piece in pieces {
                         let piece = piece.expect("memory does not fail");
@@ -221,7 +227,9 @@ impl Cluster<'_> {
                 process.collector.retain(|step| !replaced(step));
                 process.installing.insert(shard, span);
                 let start = machine.starts;
-                let delay = self.rng.between(US, 300 * MS);
+                // Now and then longer than an election timeout, in which the replica says nothing.
+                let longest = if self.rng.per_mille(200) { 4 * SECOND } else { 300 * MS };
+                let delay = self.rng.between(US, longest);
                 self.after(delay, Event::Installed { node, start, shard });
             }
             Effect::Remove { shard, span } => {
@@ -258,6 +266,8 @@ impl Cluster<'_> {
         let machine = &mut self.machines[node];
         let Some(process) = &mut machine.process else { return };
         if let Some((span, threshold, from)) = process.collector.pop() {
+            let replaced = process.installing.values().any(|other| other.overlaps(&span));
+            assert!(!replaced, "versions are collected of a shard that is being replaced");
             let next = machine.store.collect(&span, threshold, from, COLLECT_STEP);
             if let Some(from) = next.expect("memory does not fail") {
                 process.collector.push((span, threshold, from));

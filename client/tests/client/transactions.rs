@@ -213,6 +213,35 @@ async fn unavailable_cluster_ends_a_run_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn shortage_that_aborts_every_commit_ends_a_run_in_time() {
+    let cluster = Cluster::new(|_, call| match call {
+        Request::Commit(_) => {
+            let retry = Retry::Transaction.into();
+            refuse(ErrorDetail { retry, ..ErrorDetail::of(ErrorKind::Overloaded) })
+        }
+        _ => Reaction::Usual,
+    });
+    let client = cluster.client().await;
+    let begins = Mutex::new(Vec::new());
+    let result = client.run(|transaction| {
+        begins.lock().unwrap().push(Instant::now());
+        async move { transfer_once(&transaction).await }
+    });
+    let error = result.await.unwrap_err();
+    let Config { unavailable_max, attempts_max, .. } = Config::default();
+    let begins = begins.into_inner().unwrap();
+    let took = begins[0].elapsed();
+    assert!(unavailable_max <= took && took < unavailable_max * 2, "{took:?}");
+    let ClientError::RetriesExhausted { attempts, last } = error else { panic!("{error}") };
+    assert!(1 < attempts && attempts < attempts_max, "{attempts} attempts");
+    assert_eq!(begins.len(), attempts as usize);
+    assert_eq!(last.refusal().map(|refusal| refusal.kind), Some(ErrorKind::Overloaded));
+    // From the start as long as for a leader to come back, not as short as for a lock.
+    let pauses = begins.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(pauses.min().unwrap() >= Duration::from_millis(10), "{begins:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn closure_that_fails_is_rolled_back_and_not_run_again() {
     #[derive(Debug, PartialEq)]
     enum Mine {

@@ -255,7 +255,7 @@ impl Error {
             }
             Error::Overloaded { .. } => "try again after a pause",
             Error::TooLarge(_) => "split the transaction",
-            Error::Damaged { .. } => "run `spandrel doctor`",
+            Error::Damaged { .. } => "report it, with this node's log",
         }
     }
 }

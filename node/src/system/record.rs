@@ -111,7 +111,7 @@ pub enum SystemError {
         version: u8,
     },
     /// Not a record at all.
-    #[error("a system row is damaged: {reason}; run `spandrel doctor`")]
+    #[error("a system row is damaged: {reason}; report it, with this node's log")]
     Damaged {
         /// What the decoder says.
         reason: String,

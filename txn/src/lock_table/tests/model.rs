@@ -52,6 +52,7 @@ enum Step {
     Restore { txn: usize, needs: Vec<Need> },
     Bind { txn: usize },
     Release { txn: usize },
+    FailWaiters { txn: usize },
     Cancel { pick: usize },
     Shrink { pick: usize, to: (u32, u32) },
     FailAll,
@@ -77,7 +78,8 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (txn.clone(), needs(3)).prop_map(|(txn, needs)| Step::Lock { txn, needs }),
         1 => (txn.clone(), needs(2)).prop_map(|(txn, needs)| Step::Restore { txn, needs }),
         2 => txn.clone().prop_map(|txn| Step::Bind { txn }),
-        3 => txn.prop_map(|txn| Step::Release { txn }),
+        3 => txn.clone().prop_map(|txn| Step::Release { txn }),
+        2 => txn.prop_map(|txn| Step::FailWaiters { txn }),
         2 => (0..8usize).prop_map(|pick| Step::Cancel { pick }),
         3 => (0..20usize, (0..ATOMS, 0..ATOMS)).prop_map(|(pick, to)| Step::Shrink { pick, to }),
         1 => Just(Step::FailAll),
@@ -196,6 +198,10 @@ impl Model {
     fn release(&mut self, txn: usize) -> Vec<Waiter> {
         self.held.retain(|held| held.txn != txn);
         self.bound.remove(&txn);
+        self.fail_waiters(txn)
+    }
+
+    fn fail_waiters(&mut self, txn: usize) -> Vec<Waiter> {
         let failed = self.waiting.keys().filter(|ticket| ticket.0 == age(txn));
         let failed = failed.map(|ticket| Waiter(ticket.1)).collect();
         self.waiting.retain(|ticket, _| ticket.0 != age(txn));
@@ -292,6 +298,10 @@ impl Pair {
                 }
             }
             Step::Release { txn } => self.release(*txn),
+            Step::FailWaiters { txn } => {
+                let failed = self.table.fail_waiters(id(*txn));
+                assert_eq!(failed, self.model.fail_waiters(*txn));
+            }
             Step::Cancel { pick } => {
                 let ticket = self.model.waiting.keys().nth(*pick).copied();
                 if let Some(ticket) = ticket {

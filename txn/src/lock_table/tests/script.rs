@@ -4,6 +4,7 @@
 //! tN: lock x exclusive, [a, f) shared    tN: bind        tN: shrink [a, f) shared to [a, c) | nothing
 //! tN: restore <needs>                    tN: release     tN: holds <need>
 //! tN: retry of tM                        tN: cancel      tN: held
+//! tN: fail waiters
 //! locks at most <n>     fail all     blocked by bound     bound writers <span>, ...
 //! ```
 
@@ -68,6 +69,10 @@ impl Interpreter {
                 return Ok(vec![]);
             }
             "release" => return self.release(txn),
+            "fail" if rest == "waiters" => {
+                let failed = self.table.fail_waiters(txn);
+                return failed.into_iter().map(|waiter| self.failed(waiter)).collect();
+            }
             "cancel" => {
                 let mine = |(_, (asked_by, _)): &(&Waiter, &(TxnId, String))| *asked_by == txn;
                 let (waiter, _) = self.requests.iter().rfind(mine).ok_or("nothing waits")?;

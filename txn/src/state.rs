@@ -479,7 +479,8 @@ impl ShardState {
         }
         let Some(before) = self.take_pieces(&id, record.pieces) else { return Applied::Void };
         changes.put(stored::prepared(&id), record);
-        let writes = before.into_iter().flatten().chain(record.writes.iter().cloned()).collect();
+        let writes = before.into_iter().flatten().chain(record.writes.iter().cloned());
+        let writes = in_key_order(writes.collect());
         self.prepared.insert(id, PreparedRecord { writes, ..record.clone() });
         Applied::Prepared { id }
     }
@@ -621,12 +622,21 @@ impl ShardState {
         self.prepared
             .values()
             .filter(|record| {
-                record.writes.iter().any(|w| spans.iter().any(|span| span.contains(&w.key)))
+                spans.iter().any(|span| {
+                    let at = record.writes.partition_point(|write| write.key < span.start);
+                    record.writes.get(at).is_some_and(|write| span.contains(&write.key))
+                })
             })
             .map(|record| record.prepare_ts.prev())
             .min()
             .unwrap_or(Timestamp::MAX)
     }
+}
+
+/// As [`ShardState::settled`] searches them.
+fn in_key_order(mut writes: Vec<Write>) -> Vec<Write> {
+    writes.sort_by(|a, b| a.key.cmp(&b.key));
+    writes
 }
 
 impl Changes {

@@ -41,6 +41,9 @@ pub(super) struct Removals {
     made: Timestamp,
     stage: Stage,
     look_at: Mono,
+    /// The last shard that was asked: the next round goes on behind it, so that those that cannot be removed
+    /// now do not keep it from the others.
+    asked: Option<Key>,
 }
 
 #[derive(Debug)]
@@ -66,7 +69,13 @@ enum Stage {
 
 impl Removals {
     pub(super) fn new() -> Self {
-        Removals { duty: false, made: Timestamp::ZERO, stage: Stage::Idle, look_at: Mono::MAX }
+        Removals {
+            duty: false,
+            made: Timestamp::ZERO,
+            stage: Stage::Idle,
+            look_at: Mono::MAX,
+            asked: None,
+        }
     }
 
     pub(super) fn next_deadline(&self) -> Mono {
@@ -117,9 +126,13 @@ impl Gateway {
             return;
         };
         self.removals.look_at = Mono::MAX;
-        let dropping = self.map.dropping().take(SHARDS_AT_ONCE);
-        let starts: Vec<Key> = dropping.map(|shard| shard.span.start.clone()).collect();
+        let starts = || self.map.dropping().map(|shard| &shard.span.start);
+        let behind = |start: &&Key| self.removals.asked.as_ref().is_none_or(|asked| *start > asked);
+        let (later, earlier): (Vec<&Key>, Vec<&Key>) = starts().partition(behind);
+        let starts: Vec<Key> =
+            later.into_iter().chain(earlier).take(SHARDS_AT_ONCE).cloned().collect();
         if !starts.is_empty() {
+            self.removals.asked = starts.last().cloned();
             self.removals.stage = Stage::Waiting { starts };
             let change = Change { version, client: OWN, next: change::Next::Remove };
             self.await_version(now, change, effects);

@@ -26,7 +26,8 @@ use crate::core::PeerMessage;
 
 /// Messages that may wait for a link; beyond it they are dropped, as a network would.
 const QUEUE_MAX: usize = 100_000;
-/// And so many bytes, the last message aside: a few requests or answers as large as a client may send.
+/// And so many bytes, the last message aside: a few requests or answers as large as a client may send. Small
+/// messages may take as much again.
 const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// One frame holds about so many bytes.
 const FRAME_BYTES: usize = 1 << 20;
@@ -73,15 +74,19 @@ pub struct Link {
 impl Link {
     /// Queues a message, if the link is up.
     pub fn send(&self, message: PeerMessage) {
-        if !self.up.load(Ordering::Acquire)
-            || self.queue.len() >= QUEUE_MAX
-            || self.queued_bytes.load(Ordering::Relaxed) >= QUEUE_BYTES_MAX
-        {
+        let queued = self.queued_bytes.load(Ordering::Relaxed);
+        let full = self.queue.len() >= QUEUE_MAX || queued >= 2 * QUEUE_BYTES_MAX;
+        if full || !self.up.load(Ordering::Acquire) {
             self.stats.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let frame = postcard::to_stdvec(&message)
             .expect("a vector grows and every message can be serialised");
+        // What is small goes on behind what is large: heartbeats, and entries that extend leases.
+        if queued >= QUEUE_BYTES_MAX && frame.len() >= FRAME_BYTES {
+            self.stats.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         self.queued_bytes.fetch_add(frame.len(), Ordering::Relaxed);
         self.queue.push(Bytes::from(frame));
     }

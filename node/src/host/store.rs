@@ -19,11 +19,22 @@ pub struct SharedStore {
     long_reads: Arc<AtomicUsize>,
 }
 
-/// Bulk work that replaces whole shards, in the order in which it was asked for: a shard may be removed while a
-/// snapshot of it is being installed.
+type Work = Box<dyn FnOnce(&SharedStore) + Send>;
+
+/// When a piece of bulk work has its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Before all that waits: a replica that is being installed is not there meanwhile.
+    Next,
+    /// After all that waits.
+    Last,
+}
+
+/// Bulk work that replaces whole shards, one after the other: a shard may be removed while a snapshot of it is
+/// being installed.
 #[derive(Default)]
 struct Replacements {
-    queue: VecDeque<Box<dyn FnOnce(&SharedStore) + Send>>,
+    queue: VecDeque<Work>,
     /// Whether a thread of the pool is at it.
     busy: bool,
 }
@@ -50,10 +61,13 @@ impl SharedStore {
         (place.count.fetch_add(1, Ordering::Relaxed) < LONG_READS_MAX).then_some(place)
     }
 
-    /// Does `work` on a thread of the runtime's pool, after what was asked for before it.
-    pub(super) fn replace(&self, work: impl FnOnce(&SharedStore) + Send + 'static) {
+    /// Does `work` on a thread of the runtime's pool when its turn comes.
+    pub(super) fn replace(&self, turn: Turn, work: impl FnOnce(&SharedStore) + Send + 'static) {
         let mut replacements = self.replacements.lock();
-        replacements.queue.push_back(Box::new(work));
+        match turn {
+            Turn::Next => replacements.queue.push_front(Box::new(work)),
+            Turn::Last => replacements.queue.push_back(Box::new(work)),
+        }
         if std::mem::replace(&mut replacements.busy, true) {
             return;
         }
@@ -65,7 +79,7 @@ impl SharedStore {
         });
     }
 
-    fn next_replacement(&self) -> Option<Box<dyn FnOnce(&SharedStore) + Send>> {
+    fn next_replacement(&self) -> Option<Work> {
         let mut replacements = self.replacements.lock();
         let next = replacements.queue.pop_front();
         replacements.busy = next.is_some();

@@ -9,7 +9,7 @@ use truetime::Timestamp;
 use txn::message::{ReadLimit, Reply, RequestId, Row};
 
 use super::core_loop::CoreHandle;
-use super::store::SharedStore;
+use super::store::{SharedStore, Turn};
 use crate::core::Input;
 use crate::storage::version_store::{ReadRows, Version, VersionStoreError};
 use crate::storage::versions::fjall_store::{FjallView, Replacement};
@@ -113,7 +113,7 @@ pub(super) fn install(
     last: EntryId,
 ) {
     let alarm = Alarm { core: core.clone() };
-    store.replace(move |store| {
+    store.replace(Turn::Next, move |store| {
         let installed = store
             .with(|store| store.begin_install(shard, &span, last))
             .and_then(Replacement::run)
@@ -137,7 +137,8 @@ pub(super) fn install(
 /// Has the data of a removed shard dropped.
 pub(super) fn remove(store: &SharedStore, core: &CoreHandle, shard: ShardId, span: KeySpan) {
     let alarm = Alarm { core: core.clone() };
-    store.replace(move |store| {
+    // Behind an installation of the same shard, which no other can follow.
+    store.replace(Turn::Last, move |store| {
         let removed =
             store.with(|store| store.begin_remove(shard, &span)).and_then(Replacement::run);
         match removed {

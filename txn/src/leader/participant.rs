@@ -1,6 +1,8 @@
 //! A participant: prepare, the outcome, doubt, and what a new leader restores (TRANSACTIONS.md section 4).
 
-use proto::{KeySpan, TxnId};
+use std::collections::BTreeSet;
+
+use proto::{Key, KeySpan, TxnId};
 use truetime::Timestamp;
 
 use super::commit::contradiction;
@@ -120,9 +122,9 @@ impl Leader {
         };
         let (priority, grant) = (local.priority, local.grant);
         // T25: a successor restores exclusive locks on what is written, and no others.
-        let covered = self.locks.held_spans(id).iter().all(|held| {
-            held.span.as_point().is_some_and(|key| prepare.writes.iter().any(|w| w.key == *key))
-        });
+        let written: BTreeSet<&Key> = prepare.writes.iter().map(|write| &write.key).collect();
+        let held = self.locks.held_spans(id);
+        let covered = held.iter().all(|h| h.span.as_point().is_some_and(|k| written.contains(k)));
         let expires = (!covered).then_some(right.expires);
         self.locks.bind(id);
         self.pieces.leave(id);

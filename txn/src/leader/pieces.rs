@@ -17,9 +17,9 @@ use std::ops::Range;
 
 use proto::TxnId;
 
-use super::{Cx, Leader, Stage};
+use super::{Cx, DiskRoom, Leader, Stage};
 use crate::command::Command;
-use crate::message::Write;
+use crate::message::{AbortReason, Write};
 
 /// Pieces that may be proposed and not yet applied: with one of them on its way to the disks, and one behind
 /// it, both disks and network have something to do.
@@ -75,6 +75,11 @@ impl Leader {
         while let Some(right) = self.right(cx) {
             if self.pieces.sending.is_none() {
                 let Some(id) = self.pieces.waiting.pop_front() else { return };
+                if self.disk == DiskRoom::Short {
+                    // T52: it is bound to nothing yet, and what room there is, is for what is.
+                    self.drop_unbound(cx, id, AbortReason::GivenUp);
+                    continue;
+                }
                 let writes = self.writes_in_hand(id).expect("who leaves, leaves the queue too");
                 let pieces = split(writes, self.config.entry_bytes_max);
                 self.pieces.sending = Some(Sending { id, pieces, proposed: 0 });

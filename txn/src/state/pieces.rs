@@ -115,6 +115,9 @@ impl ShardState {
             let last = std::mem::take(&mut record.writes);
             record.writes = before.into_iter().flatten().chain(last).collect();
         }
+        for record in self.prepared.values_mut() {
+            record.writes = super::in_key_order(std::mem::take(&mut record.writes));
+        }
         for (id, pieces) in pieces {
             if self.unfinished.is_some() {
                 return Err(damaged(&id, "two transactions have unfinished pieces"));

@@ -459,3 +459,22 @@ fn what_bounds_the_timestamp_is_judged_with_the_last_piece() {
     assert_eq!(late.reply(commit), Some(&aborted));
     assert!(late.versions.is_empty() && late.state.unfinished().is_none());
 }
+
+#[test]
+fn short_disk_ends_what_waits_to_send_and_lets_the_sender_finish() {
+    // T52: what has begun comes to its end; what is bound to nothing takes no more room.
+    let mut rig = rig();
+    let (first, second) = (rig.id(), rig.id());
+    let sends = rig.commit_rows(first, &ROWS, Vec::new());
+    let waits = rig.commit_rows(second, &["s0", "s1", "s2"], Vec::new());
+    rig.leader.set_disk_room(DiskRoom::Short);
+    rig.run();
+    rig.wait(2 * MILLISECOND + 2);
+    rig.run();
+    assert!(rig.committed(sends).is_some());
+    let given_up = Reply::Outcome(Outcome::Aborted { reason: AbortReason::GivenUp });
+    assert_eq!(rig.reply(waits), Some(&given_up));
+    assert!(rig.log.iter().all(|(_, entry)| {
+        !matches!(&entry.command, Command::Piece { id, .. } if *id == second)
+    }));
+}

@@ -38,16 +38,10 @@ impl Trio {
         };
         for node in nodes {
             let config = CoreConfig {
-                node,
-                start: 1,
-                core: 0,
-                cores: 1,
                 seed: node.0,
-                replica: ReplicaConfig::default(),
-                router: RouterSettings::default(),
-                gateway: gateway::GatewaySettings::new(node, 1, 0, shard.clone()),
                 publish_interval: Duration::from_millis(100),
                 clock_interval: Duration::from_secs(1),
+                ..quiet(node, shard.clone())
             };
             let map = ShardMap::new([shard.clone()]);
             let mine = vec![(shard.clone(), Durable::default())];
@@ -209,4 +203,20 @@ fn pause_of_the_process_is_no_stall_of_its_disk() {
     assert_eq!(watch.look(mono, Some(1)), Disk::Answers);
     mono = mono.plus(Duration::from_secs(60));
     assert_eq!(watch.look(mono, Some(1)), Disk::Answers);
+}
+
+/// A core of one that says nothing of its own accord.
+pub(super) fn quiet(node: NodeId, system: ShardDescriptor) -> CoreConfig {
+    CoreConfig {
+        node,
+        start: 1,
+        core: 0,
+        cores: 1,
+        seed: 7,
+        replica: ReplicaConfig::default(),
+        router: RouterSettings::default(),
+        gateway: gateway::GatewaySettings::new(node, 1, 0, system),
+        publish_interval: Duration::from_secs(1_000),
+        clock_interval: Duration::from_secs(1_000),
+    }
 }

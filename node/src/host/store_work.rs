@@ -53,7 +53,7 @@ pub(super) fn read(
         Ok(done(to, grant, found))
     };
     let Some(place) = store.long_read() else {
-        // The pool has enough to do: who asks for more has the core wait, and asks for less.
+        // The pool has enough to do. That the core waits slows down those who ask.
         return go_on(&view).map(Some);
     };
     let core = core.clone();

@@ -404,3 +404,22 @@ fn settled_lies_below_the_lowest_prepare_on_the_keys() {
     assert_eq!(over("q"), Timestamp::MAX);
     assert_eq!(replica.state.applied().index, LogIndex(log().len() as u64));
 }
+
+#[test]
+fn settled_finds_every_key_of_a_prepare_in_whatever_order_it_came() {
+    // R5: the writes are searched, also those that a restart has loaded.
+    let mut replica = Replica::new();
+    let writes = ["z", "b", "p"].map(write).to_vec();
+    let record = PreparedRecord { writes, ..prepared(5 * SECOND) };
+    let lease = Command::Lease { holder: NodeId(1), epoch: Epoch(1), expires: ts(100 * SECOND) };
+    replica.apply(&[Entry::fact(lease), entry(Command::Prepare { id: id(3), record })]);
+    for state in [&replica.state, &replica.snapshot()] {
+        for name in ["b", "p", "z"] {
+            let span = KeySpan::point(key(name));
+            assert_eq!(state.settled(&[span]), ts(5 * SECOND).prev(), "{name}");
+        }
+        for span in [KeySpan::new(key("c"), key("p")), KeySpan::point(key("a"))] {
+            assert_eq!(state.settled(&[span]), Timestamp::MAX);
+        }
+    }
+}

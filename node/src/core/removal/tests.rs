@@ -1,11 +1,11 @@
 //! One core with a replica of a shard that is removed.
 
 use super::*;
-use crate::core::{CoreConfig, Input, PeerMessage};
-use crate::gateway::GatewaySettings;
-use crate::routing::{RouterSettings, ShardMap};
+use crate::core::tests::quiet;
+use crate::core::{Input, PeerMessage};
+use crate::routing::ShardMap;
 use crate::shard::raft::{Message, MessageKind};
-use crate::shard::replica::{Durable, ReplicaConfig};
+use crate::shard::replica::Durable;
 use crate::system::system_shard_span;
 use proto::encoding::table_span;
 use proto::{LogIndex, NodeId, ReplicaId, TableId, Term};
@@ -40,18 +40,7 @@ fn shard() -> ShardDescriptor {
 }
 
 fn core(replicas: Vec<(ShardDescriptor, Durable)>, orphans: Vec<ShardId>) -> Core {
-    let config = CoreConfig {
-        node: THIS,
-        start: 1,
-        core: 0,
-        cores: 1,
-        seed: 7,
-        replica: ReplicaConfig::default(),
-        router: RouterSettings::default(),
-        gateway: GatewaySettings::new(THIS, 1, 0, system()),
-        publish_interval: Duration::from_secs(1_000),
-        clock_interval: Duration::from_secs(1_000),
-    };
+    let config = quiet(THIS, system());
     Core::open(config, ShardMap::new([system()]), replicas, orphans, &now_at(0)).unwrap()
 }
 

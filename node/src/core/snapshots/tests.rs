@@ -1,12 +1,12 @@
 //! Schedules in which one transfer gets in the way of another.
 
 use super::*;
-use crate::core::{CoreConfig, Input};
-use crate::gateway::GatewaySettings;
-use crate::routing::{RouterSettings, ShardMap};
+use crate::core::Input;
+use crate::core::tests::quiet;
+use crate::routing::ShardMap;
 use crate::shard::descriptor::ShardDescriptor;
 use crate::shard::raft::{Message, MessageKind, SnapshotMeta};
-use crate::shard::replica::{Durable, ReplicaConfig};
+use crate::shard::replica::Durable;
 use crate::storage::record::Membership;
 use crate::system::system_shard_span;
 use proto::{EntryId, LogIndex, ReplicaId, Term};
@@ -30,18 +30,7 @@ fn core() -> Core {
         span: system_shard_span(),
         replicas: (1..=3).map(|n| (ReplicaId(n), NodeId(n))).collect(),
     };
-    let config = CoreConfig {
-        node: THIS,
-        start: 1,
-        core: 0,
-        cores: 1,
-        seed: 7,
-        replica: ReplicaConfig::default(),
-        router: RouterSettings::default(),
-        gateway: GatewaySettings::new(THIS, 1, 0, descriptor.clone()),
-        publish_interval: Duration::from_secs(1_000),
-        clock_interval: Duration::from_secs(1_000),
-    };
+    let config = quiet(THIS, descriptor.clone());
     let map = ShardMap::new([descriptor.clone()]);
     Core::open(config, map, vec![(descriptor, Durable::default())], Vec::new(), &now_at(0)).unwrap()
 }

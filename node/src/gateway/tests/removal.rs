@@ -97,6 +97,33 @@ fn shard_that_cannot_be_removed_yet_is_asked_again_and_holds_up_no_other() {
 }
 
 #[test]
+fn shards_that_cannot_be_removed_yet_keep_none_behind_them_waiting() {
+    // Two are asked at a time. One of the first two fails: the next two have their turn before it.
+    let mut rig = Rig::bank();
+    let others = NewTable { name: "others".to_owned(), ..accounts() };
+    rig.ask(Request::CreateTable(others)).unwrap();
+    rig.seconds = 2;
+    rig.drop_accounts();
+    rig.seconds = 3;
+    rig.ask(Request::DropTable(TableRef::Name("others".to_owned()))).unwrap();
+    rig.asked();
+    rig.cluster.fault = Some((asks_for_removal, Fault::Unavailable));
+    rig.seconds = 4;
+    rig.take_duty();
+    let mut asked = Vec::new();
+    for seconds in 5..15 {
+        rig.tick_to(seconds);
+        asked.extend(rig.asked().into_iter().filter_map(|request| match request {
+            ShardRequest::Remove { key } => Some(key),
+            _ => None,
+        }));
+    }
+    assert_eq!(rig.states(), [ShardState::Removed; 4]);
+    assert_eq!(asked.len(), 5);
+    assert_eq!(asked[4], asked[0], "{asked:?}");
+}
+
+#[test]
 fn another_gateway_finishes_what_one_began_whichever_step_that_came_to() {
     let is_removal: fn(&ShardRequest) -> bool = asks_for_removal;
     let is_commit: fn(&ShardRequest) -> bool =

@@ -272,27 +272,23 @@ impl Rig {
 
     /// A prepare of a transaction whose writes have this digest.
     pub(super) fn prepare_of(&mut self, id: TxnId, name: &str, digest: u64) -> u64 {
-        let grant = self.grant(id);
-        self.ask(Request::Prepare {
-            attempt: attempt(id, grant),
-            key: key(name),
-            coordinator: key("a-coordinator"),
-            participants: vec![key(name)],
-            writes: vec![write(name)],
-            digest,
-        })
+        self.prepare_with(id, name, vec![write(name)], digest)
     }
 
     /// A read-only participant's prepare: it checks the locks held.
     pub(super) fn prepare_reads(&mut self, id: TxnId, name: &str) -> u64 {
+        self.prepare_with(id, name, Vec::new(), 1)
+    }
+
+    fn prepare_with(&mut self, id: TxnId, name: &str, writes: Vec<Write>, digest: u64) -> u64 {
         let grant = self.grant(id);
         self.ask(Request::Prepare {
             attempt: attempt(id, grant),
             key: key(name),
             coordinator: key("a-coordinator"),
             participants: vec![key(name)],
-            writes: Vec::new(),
-            digest: 1,
+            writes,
+            digest,
         })
     }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::gateway::api::{
-    ClientId, CommitTarget, KeySet, Mutation, Read, ReadBound, Request, Response, Selector,
-    TableRef, TransactionOptions, WriteKind,
+    ClientId, CommitTarget, Read, ReadBound, Request, Response, Selector, TransactionOptions,
 };
 use node::host::data_dir::DataDirError;
 use node::host::{Node, NodeError, NodeOptions, Running, peer_service};
 use node::shard::replica::ReplicaConfig;
-use node::system::ddl::NewTable;
 use proto::encoding::{Column, ColumnId, ColumnType, Datum};
+use proto::table::NewTable;
+use proto::table::{KeySet, Mutation, TableRef, WriteKind};
 use tokio::sync::oneshot;
 use txn::lock_table::LockMode;
 
@@ -61,6 +61,7 @@ fn column(name: &str) -> Column {
         name: name.to_owned(),
         column_type: ColumnType::BigInt,
         not_null: true,
+        default: None,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod id;
 pub mod key;
 #[cfg(feature = "rpc")]
 pub mod rpc;
+pub mod table;
 
 pub use id::{
     EntryId, Epoch, GrantPair, LogIndex, NodeId, Priority, ReplicaId, ShardId, TableId, Term, TxnId,

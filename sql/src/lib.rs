@@ -1,1 +1,4 @@
-//! Placeholder.
+//! SQL: parse, bind, plan, execute, over the trait [`kv::Kv`].
+
+pub mod error;
+pub mod kv;

@@ -10,7 +10,7 @@ use txn::lock_table::LockMode;
 use txn::message::Outcome;
 
 use super::error::Error;
-use crate::system::ddl::NewTable;
+use proto::table::NewTable;
 
 /// A client's connection or session, as the server numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,54 +77,6 @@ pub enum Selector {
     SingleUse(ReadBound),
 }
 
-/// Names a table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TableRef {
-    /// By id.
-    Id(TableId),
-    /// By name.
-    Name(String),
-}
-
-/// One end of a range of primary keys; fewer values than key columns stand for all keys that start with
-/// them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum KeyBound {
-    /// No bound.
-    Unbounded,
-    /// The keys with this prefix are in the range.
-    Included(Vec<Datum>),
-    /// They are not.
-    Excluded(Vec<Datum>),
-}
-
-/// A range of primary keys.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct KeyRange {
-    /// Where it starts.
-    pub start: KeyBound,
-    /// Where it ends.
-    pub end: KeyBound,
-}
-
-/// Primary keys of one table.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct KeySet {
-    /// Whole keys.
-    pub points: Vec<Vec<Datum>>,
-    /// Ranges.
-    pub ranges: Vec<KeyRange>,
-}
-
-impl KeySet {
-    /// Every key.
-    #[must_use]
-    pub fn all() -> Self {
-        let range = KeyRange { start: KeyBound::Unbounded, end: KeyBound::Unbounded };
-        KeySet { points: Vec::new(), ranges: vec![range] }
-    }
-}
-
 /// A read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Read {
@@ -143,42 +95,6 @@ pub struct Read {
     pub lock: LockMode,
     /// The token of an answer that was cut off: goes on after it.
     pub resume: Option<Vec<u8>>,
-}
-
-/// What a mutation does with its rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WriteKind {
-    /// The row must not exist. Columns not given are null.
-    Insert,
-    /// The row must exist. Columns not given keep their values.
-    Update,
-    /// Updates the row if it exists, else inserts it.
-    InsertOrUpdate,
-    /// The row is as given afterwards, whatever it was.
-    Replace,
-}
-
-/// A change of rows of one table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Mutation {
-    /// Writes rows.
-    Write {
-        /// How.
-        kind: WriteKind,
-        /// The table.
-        table: TableRef,
-        /// The columns given, among them the primary key's.
-        columns: Vec<String>,
-        /// One value per column for each row.
-        rows: Vec<Vec<Datum>>,
-    },
-    /// Deletes rows, those that do not exist included.
-    Delete {
-        /// The table.
-        table: TableRef,
-        /// The rows.
-        keys: KeySet,
-    },
 }
 
 /// What is committed.

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use truetime::Timestamp;
 use txn::message::Row;
 
-use super::api::TableRef;
 use super::error::{Error, Subject};
 use crate::routing::{ShardDescriptor, ShardMap};
 use crate::system::{Counter, ShardRecord, ShardState, SystemError, counter_key, decode, tables};
+use proto::table::TableRef;
 
 /// Schemas by id and name.
 #[derive(Debug, Default)]

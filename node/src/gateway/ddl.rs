@@ -13,17 +13,19 @@ use txn::lock_table::LockMode;
 use txn::message::{ReadLimit, Row, Write};
 use txn::transaction::Driver;
 
-use super::api::{ClientId, Response, TableRef, Ticket};
+use super::api::{ClientId, Response, Ticket};
 use super::change::{self, Change};
 use super::error::{Error, Subject};
 use super::machine::{Effect, Gateway};
 use super::session::ReadPurpose;
 use crate::routing::ShardDescriptor;
-use crate::system::ddl::{CreateRead, NewTable, create_table, drop_table};
+use crate::system::ddl::{CreateRead, create_table, drop_table};
 use crate::system::{
     Counter, NodeRecord, ShardRecord, counter_key, decode, encode, shard_spans_of, table_key,
     table_name_key, tables,
 };
+use proto::table::NewTable;
+use proto::table::TableRef;
 
 /// A change of the catalog in progress.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use proto::{Key, KeySpan, Value};
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use super::api::{KeyBound, KeyRange, KeySet};
 use super::error::{Error, InvalidRequest, Subject};
+use proto::table::{KeyBound, KeyRange, KeySet};
 
 /// The positions of columns by name; all, if none is named.
 pub(super) fn columns_of(schema: &TableSchema, names: &[String]) -> Result<Vec<usize>, Error> {

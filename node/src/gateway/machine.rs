@@ -9,8 +9,8 @@ use txn::message::{Asker, Outcome, Refusal, Reply, Request as ShardRequest};
 use txn::transaction::CallError;
 
 use super::api::{
-    Answer, Begun, ClientId, CommitTarget, Mutation, Request, Response, Selector, TableRef, Ticket,
-    TransactionHandle, TransactionOptions,
+    Answer, Begun, ClientId, CommitTarget, Request, Response, Selector, Ticket, TransactionHandle,
+    TransactionOptions,
 };
 use super::catalog::Catalog;
 use super::change::Changes;
@@ -22,6 +22,7 @@ use super::session::Session;
 use super::settings::GatewaySettings;
 use super::snapshot::Snapshot;
 use crate::routing::{CallId, Route, ShardDescriptor, ShardMap};
+use proto::table::{Mutation, TableRef};
 
 /// What happens to a gateway.
 #[derive(Clone, Debug)]

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use txn::message::Write;
 use txn::transaction::Transaction;
 
-use super::api::{Mutation, WriteKind};
 use super::catalog::Catalog;
 use super::error::{Error, InvalidRequest, Subject};
 use super::keys::{columns_of, is_whole_row, key_of_given, point_of, row_of, span_of};
+use proto::table::{Mutation, WriteKind};
 
 /// One row's change, or one range to delete, with everything resolved.
 #[derive(Debug)]

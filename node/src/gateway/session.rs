@@ -13,8 +13,7 @@ use txn::transaction::{
 };
 
 use super::api::{
-    Begun, ClientId, Committed, Mutation, Read, ReadWriteOptions, Response, Ticket,
-    TransactionHandle,
+    Begun, ClientId, Committed, Read, ReadWriteOptions, Response, Ticket, TransactionHandle,
 };
 use super::ddl::DdlJob;
 use super::error::{Error, InvalidRequest, Subject};
@@ -23,6 +22,7 @@ use super::machine::{Effect, Gateway, answer};
 use super::mutation::{Forming, resolve};
 use super::snapshot::ClientRead;
 use crate::routing::{CallId, Route};
+use proto::table::Mutation;
 
 /// What a locked read is for.
 #[derive(Debug)]

@@ -12,12 +12,13 @@ use txn::message::Asker;
 use txn::transaction::digest::{Digest, PLAIN_KEY};
 use txn::transaction::{Driver, End};
 
-use super::api::{ClientId, Mutation, Ticket};
+use super::api::{ClientId, Ticket};
 use super::error::Error;
 use super::lease::no_lease;
 use super::machine::{Effect, Gateway, interval};
 use super::mutation::{Forming, coordinator_of, resolve};
 use super::session::{Then, answer_of};
+use proto::table::Mutation;
 
 impl Gateway {
     pub(super) fn single_use(

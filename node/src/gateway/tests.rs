@@ -14,14 +14,15 @@ use truetime::{Mono, Now, TimeInterval, Timestamp};
 use txn::lock_table::LockMode;
 
 use super::api::{
-    Answer, Begun, ClientId, CommitTarget, KeySet, Mutation, Read, Request, Response, Rows,
-    Selector, TableRef, Ticket, TransactionHandle, TransactionOptions, WriteKind,
+    Answer, Begun, ClientId, CommitTarget, Read, Request, Response, Rows, Selector, Ticket,
+    TransactionHandle, TransactionOptions,
 };
 use super::machine::{Effect, Gateway, Input};
 use super::settings::GatewaySettings;
 use crate::routing::Route;
-use crate::system::ddl::NewTable;
 use cluster::Cluster;
+use proto::table::NewTable;
+use proto::table::{KeySet, Mutation, TableRef, WriteKind};
 use txn::message::Request as ShardRequest;
 
 /// A gateway, the cluster behind it, and one client.
@@ -176,7 +177,7 @@ impl Rig {
 pub(super) fn accounts() -> NewTable {
     let column = |name: &str, column_type, not_null| {
         let (name, id) = (name.to_owned(), ColumnId::default());
-        Column { name, id, column_type, not_null }
+        Column { name, id, column_type, not_null, default: None }
     };
     NewTable {
         name: "accounts".to_owned(),

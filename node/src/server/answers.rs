@@ -32,7 +32,7 @@ pub(super) fn row_size(row: &v1::Row) -> usize {
     let of_value = |value: &v1::Value| {
         FIXED
             + match &value.kind {
-                Some(Kind::Text(text)) => text.len(),
+                Some(Kind::Text(text) | Kind::Numeric(text)) => text.len(),
                 Some(Kind::Bytea(bytes)) => bytes.len(),
                 Some(
                     Kind::Null(_)
@@ -80,6 +80,7 @@ pub(super) fn table(schema: &TableSchema) -> v1::Table {
                 name: column.name.clone(),
                 r#type: column_type(column.column_type).into(),
                 not_null: column.not_null,
+                default_expression: column.default.clone().unwrap_or_default(),
             })
             .collect(),
         primary_key: schema.key_positions().iter().map(|at| columns[*at].name.clone()).collect(),
@@ -94,5 +95,7 @@ fn column_type(column_type: ColumnType) -> v1::ColumnType {
         ColumnType::Boolean => v1::ColumnType::Boolean,
         ColumnType::Bytea => v1::ColumnType::Bytea,
         ColumnType::TimestampTz => v1::ColumnType::Timestamptz,
+        ColumnType::SmallInt => v1::ColumnType::Smallint,
+        ColumnType::Int => v1::ColumnType::Int,
     }
 }

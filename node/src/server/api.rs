@@ -197,14 +197,21 @@ impl Drop for LoneCall {
     }
 }
 
-/// The chunks of a read.
-pub struct ReadStream {
+/// The chunks of one answer.
+pub struct Chunks<T> {
     call: LoneCall,
+    unwrap: fn(Wire) -> Option<T>,
     ended: bool,
 }
 
-impl Stream for ReadStream {
-    type Item = Result<v1::ReadResponse, Status>;
+impl<T> Chunks<T> {
+    fn new(call: LoneCall, unwrap: fn(Wire) -> Option<T>) -> Self {
+        Chunks { call, unwrap, ended: false }
+    }
+}
+
+impl<T> Stream for Chunks<T> {
+    type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.ended {
@@ -212,10 +219,10 @@ impl Stream for ReadStream {
         }
         let answer = std::task::ready!(self.call.poll_answer(cx));
         self.ended = !answer.as_ref().is_some_and(|answer| answer.more_follow);
+        let unwrap = self.unwrap;
         Poll::Ready(answer.and_then(|answer| answer.response).map(|response| match response {
-            Wire::Read(chunk) => Ok(chunk),
             Wire::Error(error) => Err(status_of(error)),
-            _ => Err(Failure::unexpected_answer().into_status()),
+            response => unwrap(response).ok_or_else(|| Failure::unexpected_answer().into_status()),
         }))
     }
 }
@@ -232,7 +239,8 @@ macro_rules! only {
 
 #[tonic::async_trait]
 impl Spandrel for SpandrelService {
-    type ReadStream = ReadStream;
+    type ReadStream = Chunks<v1::ReadResponse>;
+    type ExecuteSqlStream = Chunks<v1::ExecuteSqlResponse>;
     type SessionStream = SessionStream<Streaming<v1::SessionRequest>>;
 
     async fn begin(
@@ -247,7 +255,7 @@ impl Spandrel for SpandrelService {
         request: Request<v1::ReadRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
         let call = self.start(request, WireRequest::Read).map_err(Failure::into_status)?;
-        Ok(Response::new(ReadStream { call, ended: false }))
+        Ok(Response::new(Chunks::new(call, only!(Read))))
     }
 
     async fn commit(
@@ -311,6 +319,35 @@ impl Spandrel for SpandrelService {
         request: Request<v1::ListTablesRequest>,
     ) -> Result<Response<v1::ListTablesResponse>, Status> {
         self.unary(request, WireRequest::ListTables, only!(ListTables)).await
+    }
+
+    async fn execute_sql(
+        &self,
+        request: Request<v1::ExecuteSqlRequest>,
+    ) -> Result<Response<Self::ExecuteSqlStream>, Status> {
+        let call = self.start(request, WireRequest::ExecuteSql).map_err(Failure::into_status)?;
+        Ok(Response::new(Chunks::new(call, only!(ExecuteSql))))
+    }
+
+    async fn execute_sql_batch(
+        &self,
+        request: Request<v1::ExecuteSqlBatchRequest>,
+    ) -> Result<Response<v1::ExecuteSqlBatchResponse>, Status> {
+        self.unary(request, WireRequest::ExecuteSqlBatch, only!(ExecuteSqlBatch)).await
+    }
+
+    async fn cancel_sql(
+        &self,
+        request: Request<v1::CancelSqlRequest>,
+    ) -> Result<Response<v1::CancelSqlResponse>, Status> {
+        self.unary(request, WireRequest::CancelSql, only!(CancelSql)).await
+    }
+
+    async fn close_sql_session(
+        &self,
+        request: Request<v1::CloseSqlSessionRequest>,
+    ) -> Result<Response<v1::CloseSqlSessionResponse>, Status> {
+        self.unary(request, WireRequest::CloseSqlSession, only!(CloseSqlSession)).await
     }
 
     async fn init(

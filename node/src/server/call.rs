@@ -20,10 +20,9 @@ use super::read::ReadJob;
 use super::seat::Seat;
 use super::service::Inner;
 use super::{answers, convert, coordinator_key};
-use crate::gateway::api::{
-    Answer, Begun, CommitTarget, Request, Response, TableRef, TransactionHandle,
-};
+use crate::gateway::api::{Answer, Begun, CommitTarget, Request, Response, TransactionHandle};
 use crate::gateway::{Error, Subject};
+use proto::table::TableRef;
 
 /// Transactions that one KeepAlive may name.
 const KEEP_ALIVES_MAX: usize = 10_000;
@@ -72,6 +71,12 @@ pub(super) fn start(inner: &Arc<Inner>, seat: Option<Seat>, call: Call, request:
         WireRequest::ListTables(v1::ListTablesRequest {}) => {
             list_tables(&seat, &call);
             Ok(())
+        }
+        WireRequest::ExecuteSql(_)
+        | WireRequest::ExecuteSqlBatch(_)
+        | WireRequest::CancelSql(_)
+        | WireRequest::CloseSqlSession(_) => {
+            return call.fail(Failure::unexpected_answer().into_error());
         }
         WireRequest::Init(_) | WireRequest::Status(_) | WireRequest::ShardMap(_) => {
             inner.clone().start_beside(call, request, Some(seat));

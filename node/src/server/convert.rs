@@ -14,10 +14,11 @@ use txn::lock_table::LockMode;
 
 use super::coordinator_key;
 use crate::gateway::api::{
-    self, KeyBound, Mutation, ReadBound, ReadWriteOptions, Selector, TransactionHandle,
-    TransactionOptions, WriteKind,
+    self, ReadBound, ReadWriteOptions, Selector, TransactionHandle, TransactionOptions,
 };
-use crate::system::ddl::{NewTable, SHARDS_MAX};
+use crate::system::ddl::SHARDS_MAX;
+use proto::table::NewTable;
+use proto::table::{KeyBound, Mutation, WriteKind};
 
 /// A table whose key starts with BYTEA gets so many shards when nothing else is asked for.
 pub(super) const SPREAD_SHARDS: u32 = 8;
@@ -79,6 +80,7 @@ pub(super) fn datum(value: v1::Value, field: &'static str) -> Result<Datum, BadR
         Kind::Boolean(value) => Datum::Bool(value),
         Kind::Bytea(value) => Datum::Bytes(value.into()),
         Kind::TimestamptzMicros(value) => Datum::TimestampTz(value),
+        Kind::Numeric(_) => return Err(wrong(field, "is NUMERIC, which no column is")),
     })
 }
 
@@ -94,14 +96,14 @@ fn keys(keys: Vec<v1::RowKey>, field: &'static str) -> Result<Vec<Vec<Datum>>, B
 pub(super) fn table_ref(
     table: Option<v1::TableRef>,
     field: &'static str,
-) -> Result<api::TableRef, BadRequest> {
+) -> Result<proto::table::TableRef, BadRequest> {
     match table {
         None => Err(missing(field)),
         Some(v1::TableRef { id: 0, name }) if name.is_empty() => {
             Err(wrong(field, "has neither name nor id; set one"))
         }
-        Some(v1::TableRef { id: 0, name }) => Ok(api::TableRef::Name(name)),
-        Some(v1::TableRef { id, .. }) => Ok(api::TableRef::Id(TableId(id))),
+        Some(v1::TableRef { id: 0, name }) => Ok(proto::table::TableRef::Name(name)),
+        Some(v1::TableRef { id, .. }) => Ok(proto::table::TableRef::Id(TableId(id))),
     }
 }
 
@@ -182,14 +184,14 @@ pub(super) fn lock_mode(number: i32) -> Result<LockMode, BadRequest> {
 }
 
 /// Which rows.
-pub(super) fn key_set(set: Option<v1::KeySet>) -> Result<api::KeySet, BadRequest> {
+pub(super) fn key_set(set: Option<v1::KeySet>) -> Result<proto::table::KeySet, BadRequest> {
     let set = set.unwrap_or_default();
     let points = keys(set.points, "keys.points")?;
     let ranges = set.ranges.into_iter().map(key_range).collect::<Result<_, _>>()?;
-    Ok(api::KeySet { points, ranges })
+    Ok(proto::table::KeySet { points, ranges })
 }
 
-fn key_range(range: v1::KeyRange) -> Result<api::KeyRange, BadRequest> {
+fn key_range(range: v1::KeyRange) -> Result<proto::table::KeyRange, BadRequest> {
     use v1::key_range::{End, Start};
     const FIELD: &str = "keys.ranges";
     let start = match range.start {
@@ -202,7 +204,7 @@ fn key_range(range: v1::KeyRange) -> Result<api::KeyRange, BadRequest> {
         Some(End::EndClosed(key)) => KeyBound::Included(data(key.values, FIELD)?),
         Some(End::EndOpen(key)) => KeyBound::Excluded(data(key.values, FIELD)?),
     };
-    Ok(api::KeyRange { start, end })
+    Ok(proto::table::KeyRange { start, end })
 }
 
 /// What is written.
@@ -235,8 +237,8 @@ fn mutation(mutation: v1::Mutation) -> Result<Mutation, BadRequest> {
     Ok(Mutation::Write { kind, table, columns: write.columns, rows })
 }
 
-fn points_only(points: Vec<Vec<Datum>>) -> api::KeySet {
-    api::KeySet { points, ranges: Vec::new() }
+fn points_only(points: Vec<Vec<Datum>>) -> proto::table::KeySet {
+    proto::table::KeySet { points, ranges: Vec::new() }
 }
 
 /// What a commit commits.
@@ -281,7 +283,7 @@ pub(super) fn new_table(request: v1::CreateTableRequest) -> Result<NewTable, Bad
         // Key columns are never null, said or not.
         let not_null = column.not_null || table.primary_key.contains(&column.name);
         let id = ColumnId::default();
-        columns.push(Column { name: column.name, id, column_type, not_null });
+        columns.push(Column { name: column.name, id, column_type, not_null, default: None });
     }
     let first_key = table.primary_key.first();
     let key_type = first_key
@@ -303,6 +305,8 @@ fn column_type(column_type: v1::ColumnType) -> Result<ColumnType, BadRequest> {
         v1::ColumnType::Boolean => ColumnType::Boolean,
         v1::ColumnType::Bytea => ColumnType::Bytea,
         v1::ColumnType::Timestamptz => ColumnType::TimestampTz,
+        v1::ColumnType::Smallint => ColumnType::SmallInt,
+        v1::ColumnType::Int => ColumnType::Int,
     })
 }
 
@@ -328,8 +332,8 @@ fn splits(
             Ok(splits)
         }
         Some(Placement::SplitEvenly(even)) => {
-            if key_type != Some(ColumnType::BigInt) {
-                let problem = "needs a BIGINT as first key column; use split_at";
+            if !key_type.is_some_and(ColumnType::is_integer) {
+                let problem = "needs an integer as first key column; use split_at";
                 return Err(wrong("split_evenly", problem));
             }
             even_splits(even)

@@ -27,10 +27,10 @@ use super::outbox::{Call, Delivery, SMALL};
 use super::seat::Seat;
 use super::token::{self, ReadToken};
 use crate::gateway::api::{
-    Answer, KeySet, Read, ReadBound, Request, Response, Row, Rows, Selector, TableRef,
-    TransactionHandle,
+    Answer, Read, ReadBound, Request, Response, Row, Rows, Selector, TransactionHandle,
 };
 use crate::gateway::{Error, InvalidRequest};
+use proto::table::{KeySet, TableRef};
 
 /// Points asked for at once.
 const POINTS_AT_ONCE: usize = 1_000;

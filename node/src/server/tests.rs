@@ -199,6 +199,7 @@ pub(super) fn accounts() -> v1::CreateTableRequest {
         name: name.to_owned(),
         r#type: column_type.into(),
         not_null: false,
+        ..Default::default()
     };
     v1::CreateTableRequest {
         table: Some(v1::Table {

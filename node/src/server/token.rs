@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use truetime::Timestamp;
 use txn::transaction::digest::Digest;
 
-use crate::gateway::api::KeySet;
+use proto::table::KeySet;
 
 const VERSION: u8 = 1;
 const SEAL_BYTES: usize = 8;

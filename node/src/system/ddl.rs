@@ -24,19 +24,6 @@ pub const REPLICAS: usize = 3;
 /// Shards that one CREATE TABLE may ask for.
 pub const SHARDS_MAX: usize = 1024;
 
-/// A table to be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewTable {
-    /// Its name.
-    pub name: String,
-    /// Its columns. Their ids are ignored: a new table's are numbered from 1.
-    pub columns: Vec<Column>,
-    /// The names of the primary key's columns, in key order, all ascending.
-    pub primary_key: Vec<String>,
-    /// Where it is split from the start: prefixes of primary keys.
-    pub splits: Vec<Vec<Datum>>,
-}
-
 /// What a CREATE TABLE read under locks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CreateRead {
@@ -233,6 +220,7 @@ mod tests {
             id: ColumnId::default(),
             column_type: ColumnType::BigInt,
             not_null,
+            default: None,
         };
         NewTable {
             name: "accounts".to_owned(),

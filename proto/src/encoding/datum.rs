@@ -20,6 +20,18 @@ pub enum ColumnType {
     Bytea,
     /// An instant, in microseconds.
     TimestampTz,
+    /// 16-bit integer.
+    SmallInt,
+    /// 32-bit integer.
+    Int,
+}
+
+impl ColumnType {
+    /// Whether it is one of the three integer types.
+    #[must_use]
+    pub fn is_integer(self) -> bool {
+        matches!(self, ColumnType::SmallInt | ColumnType::Int | ColumnType::BigInt)
+    }
 }
 
 impl fmt::Display for ColumnType {
@@ -32,6 +44,8 @@ impl fmt::Display for ColumnType {
             ColumnType::Boolean => "BOOLEAN",
             ColumnType::Bytea => "BYTEA",
             ColumnType::TimestampTz => "TIMESTAMPTZ",
+            ColumnType::SmallInt => "SMALLINT",
+            ColumnType::Int => "INT",
         })
     }
 }
@@ -45,7 +59,7 @@ impl fmt::Display for ColumnType {
 pub enum Datum {
     /// A BOOLEAN.
     Bool(bool),
-    /// A BIGINT.
+    /// A BIGINT, or a value of a narrower integer type: columns of all three store integers alike.
     BigInt(i64),
     /// A DOUBLE PRECISION.
     Double(f64),
@@ -61,7 +75,7 @@ pub enum Datum {
 }
 
 impl Datum {
-    /// Its type; NULL has none of its own.
+    /// Its type, for integers the widest; NULL has none of its own.
     #[must_use]
     pub fn column_type(&self) -> Option<ColumnType> {
         match self {
@@ -84,7 +98,11 @@ impl Datum {
     /// Whether a column of that type can hold it.
     #[must_use]
     pub fn fits(&self, column_type: ColumnType) -> bool {
-        self.column_type().is_none_or(|own| own == column_type)
+        match (self, column_type) {
+            (Datum::BigInt(value), ColumnType::SmallInt) => i16::try_from(*value).is_ok(),
+            (Datum::BigInt(value), ColumnType::Int) => i32::try_from(*value).is_ok(),
+            _ => self.column_type().is_none_or(|own| own == column_type),
+        }
     }
 
     fn rank(&self) -> u8 {

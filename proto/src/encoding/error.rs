@@ -156,6 +156,12 @@ impl fmt::Display for EncodeError {
                 write!(f, "{found} values for the {expected} columns of table {table:?}")
             }
             EncodeError::Type { column, expected, found } => {
+                if *found == ColumnType::BigInt && expected.is_integer() {
+                    return write!(
+                        f,
+                        "column {column:?} is {expected}, and the value is out of its range"
+                    );
+                }
                 write!(f, "column {column:?} is {expected}, but the value is {found}; cast it")
             }
             EncodeError::Null { column } => {

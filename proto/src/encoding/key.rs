@@ -132,7 +132,7 @@ pub(super) fn prefix<'a>(
         let Some(found) = datum.column_type() else {
             return Err(EncodeError::Null { column: column.name.clone() });
         };
-        if found != column.column_type {
+        if !datum.fits(column.column_type) {
             let (column, expected) = (column.name.clone(), column.column_type);
             return Err(EncodeError::Type { column, expected, found });
         }

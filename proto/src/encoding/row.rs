@@ -37,7 +37,7 @@ pub fn encode_row(
                 return Err(EncodeError::Null { column: column.name.clone() });
             }
             None => {}
-            Some(found) if found != column.column_type => {
+            Some(found) if !datum.fits(column.column_type) => {
                 let (column, expected) = (column.name.clone(), column.column_type);
                 return Err(EncodeError::Type { column, expected, found });
             }
@@ -192,6 +192,12 @@ impl Payload<'_> {
         match (self, column.column_type) {
             (Payload::Bool(value), Type::Boolean) => Ok(Datum::Bool(value)),
             (Payload::Integer(value), Type::BigInt) => Ok(Datum::BigInt(value)),
+            (Payload::Integer(value), Type::SmallInt) if i16::try_from(value).is_ok() => {
+                Ok(Datum::BigInt(value))
+            }
+            (Payload::Integer(value), Type::Int) if i32::try_from(value).is_ok() => {
+                Ok(Datum::BigInt(value))
+            }
             (Payload::Integer(value), Type::TimestampTz) => Ok(Datum::TimestampTz(value)),
             (Payload::Double(value), Type::DoublePrecision) => Ok(Datum::Double(value)),
             (Payload::Bytes(value), Type::Bytea) => Ok(Datum::Bytes(value.to_vec())),
@@ -206,7 +212,9 @@ impl Payload<'_> {
                 | Type::Text
                 | Type::Boolean
                 | Type::Bytea
-                | Type::TimestampTz,
+                | Type::TimestampTz
+                | Type::SmallInt
+                | Type::Int,
             ) => Err(DecodeError::new(at, DecodeProblem::Type { column: column.id })),
         }
     }

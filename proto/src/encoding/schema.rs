@@ -38,6 +38,9 @@ pub struct Column {
     pub column_type: ColumnType,
     /// Whether NULL is refused. Always so in the primary key.
     pub not_null: bool,
+    /// What SQL puts there when no value is given: the text of an expression, without columns in it. Whoever
+    /// writes rows without SQL gets NULL.
+    pub default: Option<String>,
 }
 
 /// In which direction a key column is ordered.

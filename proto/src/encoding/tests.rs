@@ -28,6 +28,7 @@ fn parts(types: &[ColumnType], key: &[Direction]) -> TableParts {
         id,
         column_type: *column_type,
         not_null: false,
+        default: None,
     });
     let primary_key =
         key.iter().zip(ids).map(|(direction, column)| KeyColumn { column, direction: *direction });
@@ -60,6 +61,8 @@ fn datum_of(column_type: ColumnType) -> BoxedStrategy<Datum> {
     let byte = prop_oneof![Just(0_u8), Just(1), Just(0xFE), Just(0xFF), Just(b'a'), any::<u8>()];
     match column_type {
         ColumnType::BigInt => integer().prop_map(Datum::BigInt).boxed(),
+        ColumnType::Int => any::<i32>().prop_map(|value| Datum::BigInt(value.into())).boxed(),
+        ColumnType::SmallInt => any::<i16>().prop_map(|value| Datum::BigInt(value.into())).boxed(),
         ColumnType::TimestampTz => integer().prop_map(Datum::TimestampTz).boxed(),
         ColumnType::DoublePrecision => double.prop_map(Datum::Double).boxed(),
         ColumnType::Text => "[\0\u{1}a\u{ff}\u{10ffff}]{0,4}".prop_map(Datum::Text).boxed(),

@@ -52,7 +52,8 @@ impl ErrorKind {
             | ErrorKind::TypeMismatch
             | ErrorKind::InvalidRequest
             | ErrorKind::LimitExceeded
-            | ErrorKind::IdRefused => Code::InvalidArgument,
+            | ErrorKind::IdRefused
+            | ErrorKind::Sql => Code::InvalidArgument,
             ErrorKind::Unimplemented => Code::Unimplemented,
             ErrorKind::Internal => Code::Internal,
         }
@@ -97,6 +98,7 @@ impl ErrorKind {
             | ErrorKind::InvalidRequest
             | ErrorKind::LimitExceeded
             | ErrorKind::IdRefused
+            | ErrorKind::Sql
             | ErrorKind::Unimplemented => Retry::Never,
         }
     }

@@ -64,6 +64,7 @@ impl Value {
             Some(Kind::Boolean(_)) => "BOOLEAN",
             Some(Kind::Bytea(_)) => "BYTEA",
             Some(Kind::TimestamptzMicros(_)) => "TIMESTAMPTZ",
+            Some(Kind::Numeric(_)) => "NUMERIC",
         }
     }
 }

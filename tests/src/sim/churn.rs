@@ -7,11 +7,12 @@
 //! statement whose answer was lost disturbs nothing later.
 
 use node::gateway::api::{
-    Answer, CommitTarget, KeySet, Mutation, Read, ReadBound, ReadWriteOptions, Request, Response,
-    Selector, TableRef, TransactionHandle, TransactionOptions, WriteKind,
+    Answer, CommitTarget, Read, ReadBound, ReadWriteOptions, Request, Response, Selector,
+    TransactionHandle, TransactionOptions,
 };
 use node::gateway::{Error, Subject};
-use node::system::ddl::NewTable;
+use proto::table::NewTable;
+use proto::table::{KeySet, Mutation, TableRef, WriteKind};
 use txn::lock_table::LockMode;
 
 use super::cluster::Cluster;

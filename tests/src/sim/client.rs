@@ -12,10 +12,11 @@
 use bench::history::{HistoryTime, Kind, Op, Outcome as Ended, Record, Row, Transaction};
 use node::gateway::Error;
 use node::gateway::api::{
-    Answer, CommitTarget, KeySet, Mutation, Read, ReadBound, ReadWriteOptions, Request, Response,
-    Rows, Selector, TransactionHandle, TransactionOptions, WriteKind,
+    Answer, CommitTarget, Read, ReadBound, ReadWriteOptions, Request, Response, Rows, Selector,
+    TransactionHandle, TransactionOptions,
 };
 use proto::encoding::TableSchema;
+use proto::table::{KeySet, Mutation, WriteKind};
 use proto::{Priority, TxnId};
 use std::collections::BTreeMap;
 use std::sync::Arc;

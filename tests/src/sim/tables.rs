@@ -4,9 +4,9 @@
 //! write a read saw. `accounts` is the bank: its amounts add up to the same for ever. `notes` is written
 //! blindly, inserted into and deleted from.
 
-use node::gateway::api::{KeyBound, KeyRange, KeySet, Mutation, TableRef, WriteKind};
-use node::system::ddl::NewTable;
 use proto::encoding::{Column, ColumnId, ColumnType, Datum, EncodingLimits, TableSchema, key_of};
+use proto::table::NewTable;
+use proto::table::{KeyBound, KeyRange, KeySet, Mutation, TableRef, WriteKind};
 use proto::{Key, KeySpan, Value};
 
 /// One of the two tables.
@@ -56,6 +56,7 @@ impl Table {
             name: (*name).to_owned(),
             column_type: ColumnType::BigInt,
             not_null: true,
+            default: None,
         };
         NewTable {
             name: self.name().to_owned(),

@@ -34,6 +34,7 @@ fn table() -> Table {
         name: name.to_owned(),
         r#type: ColumnType::Bigint.into(),
         not_null: true,
+        ..Column::default()
     };
     Table {
         name: TABLE.to_owned(),

@@ -2,8 +2,9 @@
 
 use super::cluster::Fault;
 use super::*;
-use crate::gateway::api::{Committed, KeyBound, KeyRange, ReadWriteOptions};
+use crate::gateway::api::{Committed, ReadWriteOptions};
 use crate::gateway::{Error, InvalidRequest, Subject};
+use proto::table::{KeyBound, KeyRange};
 use txn::message::{AbortReason, Outcome};
 
 fn for_update(id: proto::TxnId, ids: &[i64]) -> Request {

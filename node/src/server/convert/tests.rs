@@ -96,13 +96,16 @@ fn table_without_name_and_id_is_refused_and_an_id_beats_a_name() {
     assert_eq!(table_ref(None, "table"), Err(BadRequest::Missing { field: "table" }));
     assert!(table_ref(Some(v1::TableRef::default()), "table").is_err());
     let both = v1::TableRef { name: "t".to_owned(), id: 101 };
-    assert_eq!(table_ref(Some(both), "table"), Ok(api::TableRef::Id(TableId(101))));
+    assert_eq!(table_ref(Some(both), "table"), Ok(proto::table::TableRef::Id(TableId(101))));
 }
 
 #[test]
 fn key_columns_of_a_new_table_are_not_null_and_a_bytea_key_is_spread() {
-    let column =
-        v1::Column { name: "id".to_owned(), r#type: v1::ColumnType::Bytea.into(), not_null: false };
+    let column = v1::Column {
+        name: "id".to_owned(),
+        r#type: v1::ColumnType::Bytea.into(),
+        ..Default::default()
+    };
     let table = v1::Table {
         name: "t".to_owned(),
         id: 0,

@@ -19,6 +19,7 @@ pub(crate) async fn create_table(client: &Client, shards: u32) {
         name: name.to_owned(),
         r#type: column_type.into(),
         not_null,
+        ..Column::default()
     };
     let table = Table {
         name: TABLE.to_owned(),

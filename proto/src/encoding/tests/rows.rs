@@ -125,7 +125,9 @@ fn decode_row_after_columns_were_dropped_added_and_moved_finds_each_by_id() {
     // c3 and c6 are dropped, c8 is new, and the others stand in another order.
     parts.columns.retain(|column| ![3, 6].contains(&column.id.0));
     let (name, column_type) = ("new".to_owned(), ColumnType::Text);
-    parts.columns.insert(1, Column { name, id: ColumnId(8), column_type, not_null: true });
+    parts
+        .columns
+        .insert(1, Column { name, id: ColumnId(8), column_type, not_null: true, default: None });
     parts.columns.reverse();
     let changed = TableSchema::new(parts).unwrap();
     let names: Vec<_> = changed.columns().iter().map(|column| column.name.as_str()).collect();

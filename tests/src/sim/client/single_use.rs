@@ -2,7 +2,8 @@
 
 use bench::history::{HistoryTime, Kind, Outcome as Ended, Record, Transaction};
 use node::gateway::Error;
-use node::gateway::api::{CommitTarget, Request, Response, WriteKind};
+use node::gateway::api::{CommitTarget, Request, Response};
+use proto::table::WriteKind;
 use proto::{Key, TxnId};
 use txn::message::Outcome;
 

@@ -1,7 +1,8 @@
 //! A read of a whole table without locks, perhaps in pages.
 
 use bench::history::{HistoryTime, Kind, Record, Transaction};
-use node::gateway::api::{KeySet, Read, ReadBound, Request, Response, Selector};
+use node::gateway::api::{Read, ReadBound, Request, Response, Selector};
+use proto::table::KeySet;
 use truetime::Timestamp;
 use txn::lock_table::LockMode;
 

@@ -10,7 +10,7 @@ use txn::lock_table::LockMode;
 use txn::message::Outcome;
 
 use super::error::Error;
-use proto::table::NewTable;
+use proto::table::{KeySet, Mutation, NewTable, TableRef};
 
 /// A client's connection or session, as the server numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,7 @@
 //! applied, and ids and key ranges are never reused (section 4).
 
 use proto::encoding::{
-    Column, ColumnId, Datum, Direction, EncodeError, EncodingLimits, KeyColumn, SchemaError,
+    ColumnId, Datum, Direction, EncodeError, EncodingLimits, KeyColumn, SchemaError,
     TableParts, TableSchema, split_key, table_span,
 };
 use proto::table::NewTable;

@@ -107,6 +107,8 @@ pub enum Subject {
         table: String,
         /// The row's key.
         key: Key,
+        /// The names of the primary key's columns.
+        columns: Vec<String>,
     },
     /// A column of a table.
     Column {
@@ -123,7 +125,7 @@ impl std::fmt::Display for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Subject::Table(name) => write!(f, "table {name}"),
-            Subject::Row { table, key } => write!(f, "row {key} of table {table}"),
+            Subject::Row { table, key, .. } => write!(f, "row {key} of table {table}"),
             Subject::Column { table, column } => write!(f, "column {column} of table {table}"),
             Subject::Transaction(id) => write!(f, "transaction {id} at this gateway"),
         }

@@ -191,7 +191,11 @@ fn whole_row(
     row: Vec<Datum>,
     current: Option<&Value>,
 ) -> Result<Vec<Datum>, Error> {
-    let subject = || Subject::Row { table: schema.name().to_owned(), key: key.clone() };
+    let subject = || {
+        let columns = schema.key_positions().iter().map(|at| schema.columns()[*at].name.clone());
+        let (table, columns) = (schema.name().to_owned(), columns.collect());
+        Subject::Row { table, key: key.clone(), columns }
+    };
     let base = match (kind, current) {
         (WriteKind::Insert, Some(_)) => {
             return Err(Error::AlreadyExists { what: subject() });

@@ -12,7 +12,11 @@ fn errors() -> Vec<(Error, ErrorKind)> {
     let aborted = |reason| Error::Aborted { reason };
     let unknown =
         |for_good| Error::OutcomeUnknown { id: id(), coordinator: Key::from(vec![1]), for_good };
-    let row = || Subject::Row { table: "t".to_owned(), key: Key::from(vec![1]) };
+    let row = || Subject::Row {
+        table: "t".to_owned(),
+        key: Key::from(vec![1]),
+        columns: vec!["id".to_owned()],
+    };
     let table = || Subject::Table("t".to_owned());
     let column = || Subject::Column { table: "t".to_owned(), column: "c".to_owned() };
     let invalid = |reason| Error::Invalid { reason };

@@ -1,0 +1,217 @@
+//! One user's session: statements one after the other, in transactions of their own or of BEGIN's.
+//!
+//! Terms: a statement is *on its own* when no transaction is open; it then runs in one that is begun and
+//! committed for it, and is *run again* when that is aborted and nothing of its answer has left. A transaction
+//! that a statement failed in is *failed*: it is rolled back below at once, so that its locks go, and takes nothing
+//! but its end.
+//!
+//! ```text
+//! idle --BEGIN--> open --statement fails--> failed --ROLLBACK or COMMIT--> idle
+//!                   |                                                       ^
+//!                   +--COMMIT, ROLLBACK-------------------------------------+
+//! ```
+//! Example: `UPDATE t SET n = n + 1 WHERE id = 7` on its own begins a read-write transaction, reads the row under an
+//! exclusive lock, commits with the new row, and on "wounded" begins again with the priority of the first attempt.
+//!
+//! Not here: what statements mean (`plan`, `execute`), the wire, savepoints.
+
+mod batch;
+mod control;
+mod show;
+mod statement;
+mod variables;
+
+pub use batch::{BatchResult, Scope};
+pub use variables::{SERVER_VERSION, Variables};
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use truetime::Timestamp;
+
+use crate::error::SqlError;
+use crate::kv::{Commit, Kv, Transaction};
+use crate::parse::Statement;
+use crate::plan::{OutputColumn, Plan};
+use crate::scalar::{Env, Type, Value};
+use crate::settings::ClusterSettings;
+
+/// Plans that a session keeps.
+const PLANS_MAX: usize = 200;
+/// Longer texts are planned each time.
+const PLAN_TEXT_MAX: usize = 16 << 10;
+
+/// Where the answer of a statement goes.
+pub trait Output: Send {
+    /// Rows follow, with these columns. Once, before any row.
+    fn columns(&mut self, columns: &[OutputColumn]) -> impl Future<Output = Result<(), SqlError>> + Send;
+
+    /// Rows; waits until the client has caught up.
+    fn rows(&mut self, rows: Vec<Vec<Value>>) -> impl Future<Output = Result<(), SqlError>> + Send;
+}
+
+/// What is executed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// One statement.
+    pub text: String,
+    /// The values of its parameters, with their types as the client gave them; [`Type::Unknown`] for text that
+    /// is to be read as whatever is needed.
+    pub parameters: Vec<(Value, Type)>,
+}
+
+/// The state of a session's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// None is open.
+    Idle,
+    /// A read-write one is.
+    ReadWrite,
+    /// A read-only one is.
+    ReadOnly,
+    /// One is in which a statement failed.
+    Failed,
+}
+
+/// How a statement ended that did not fail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// PostgreSQL's tag.
+    pub tag: String,
+    /// Rows answered or changed.
+    pub rows: u64,
+    /// What the user should know.
+    pub notices: Vec<String>,
+    /// The commit that it made.
+    pub commit: Commit,
+    /// The timestamp of its reads, when it read without locks.
+    pub read_at: Option<Timestamp>,
+    /// How often it was run again.
+    pub retries: u32,
+}
+
+impl Summary {
+    fn of(tag: impl Into<String>) -> Self {
+        Summary { tag: tag.into(), ..Summary::default() }
+    }
+}
+
+/// Who a session is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub user: String,
+    /// The database.
+    pub database: String,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Identity { user: "root".to_owned(), database: "postgres".to_owned() }
+    }
+}
+
+/// What is open.
+#[derive(Debug)]
+enum State {
+    Idle,
+    Open(Transaction),
+    Failed,
+}
+
+/// A statement that was planned before.
+#[derive(Debug)]
+struct Known {
+    statement: Arc<Statement>,
+    /// `None` for what is not planned.
+    plan: Option<Arc<Plan>>,
+    /// When it was used last.
+    used: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Session {
+    identity: Identity,
+    variables: Variables,
+    settings: ClusterSettings,
+    state: State,
+    /// By text and the types of the parameters.
+    known: BTreeMap<(String, Vec<Type>), Known>,
+    uses: u64,
+}
+
+impl Session {
+    /// A session of that user, under those settings of the cluster.
+    #[must_use]
+    pub fn new(identity: Identity, settings: ClusterSettings) -> Self {
+        Session {
+            identity,
+            variables: Variables::default(),
+            settings,
+            state: State::Idle,
+            known: BTreeMap::new(),
+            uses: 0,
+        }
+    }
+
+    /// The state of its transaction.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::Idle => Status::Idle,
+            State::Open(Transaction::ReadWrite { .. }) => Status::ReadWrite,
+            State::Open(Transaction::ReadOnly { .. }) => Status::ReadOnly,
+            State::Failed => Status::Failed,
+        }
+    }
+
+    /// Its variables.
+    #[must_use]
+    pub fn variables(&self) -> &Variables {
+        &self.variables
+    }
+
+    /// After how long a statement is cancelled.
+    #[must_use]
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        match self.variables.statement_timeout() {
+            None => self.settings.statement_timeout,
+            Some(timeout) => Some(timeout).filter(|timeout| !timeout.is_zero()),
+        }
+    }
+
+    /// Ends the session: its transaction is rolled back.
+    pub async fn close<K: Kv>(&mut self, kv: &K) {
+        self.abandon(kv).await;
+        self.state = State::Idle;
+    }
+
+    /// What evaluation depends on.
+    fn env<K: Kv>(&self, kv: &K, transaction: Option<&Transaction>) -> Env {
+        let statement_micros = kv.now_micros();
+        let begun = transaction.map(|transaction| match transaction {
+            Transaction::ReadWrite { id, .. } => id.begin,
+            Transaction::ReadOnly { at, .. } => *at,
+        });
+        let micros = |at: Timestamp| i64::try_from(at.nanos() / 1_000).unwrap_or(i64::MAX);
+        self.variables.env(&self.identity, begun.map_or(statement_micros, micros), statement_micros, kv.random())
+    }
+
+    /// Rolls the open transaction back below.
+    async fn abandon<K: Kv>(&mut self, kv: &K) {
+        if let State::Open(Transaction::ReadWrite { id, .. }) = self.state {
+            kv.rollback(id).await;
+        }
+    }
+
+    /// A statement failed: an open transaction fails with it.
+    async fn fail<K: Kv>(&mut self, kv: &K) {
+        if !matches!(self.state, State::Idle) {
+            self.abandon(kv).await;
+            self.state = State::Failed;
+        }
+    }
+}

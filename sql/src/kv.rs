@@ -42,6 +42,8 @@ pub enum Begin {
     ReadWrite {
         /// That of the attempt that this one repeats.
         retry_of: Option<Priority>,
+        /// Its age limit; the cluster's if not given.
+        max_age: Option<Duration>,
     },
     /// Without, as fresh as everything acknowledged before.
     ReadOnly,
@@ -117,6 +119,13 @@ pub trait Kv: Send + Sync {
 
     /// Reads a page of rows; the buffered writes of a read-write transaction are seen.
     fn scan(&self, scan: Scan) -> impl Future<Output = Result<Page, SqlError>> + Send;
+
+    /// Cuts what a page's token stands for at the borders of shards, in key order: scans that go on from each of
+    /// the tokens read the same rows as one that goes on from the whole, and may run at the same time.
+    fn split(
+        &self,
+        resume: Vec<u8>,
+    ) -> impl Future<Output = Result<Vec<Vec<u8>>, SqlError>> + Send;
 
     /// Buffers mutations in a transaction. `UNIQUE_VIOLATION` when an INSERT finds its row.
     fn write(

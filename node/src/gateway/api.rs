@@ -166,6 +166,8 @@ pub enum Request {
     ListTables,
     /// Describes a table as it is in use now, for a statement that is going to name it by its id.
     UseTable(String),
+    /// Cuts a resume token at the borders of shards, so that what is left can be read in parallel.
+    SplitToken(Vec<u8>),
     /// The cluster's settings that differ from their defaults.
     ClusterSettings,
     /// Sets one, or goes back to its default.
@@ -196,6 +198,7 @@ impl Request {
             | Request::DropTable(_)
             | Request::GetTable(_)
             | Request::ListTables
+            | Request::SplitToken(_)
             | Request::SetClusterSetting { .. } => false,
         }
     }
@@ -279,6 +282,8 @@ pub enum Response {
     TableDropped,
     /// To [`Request::ListTables`], by id.
     Tables(Vec<Arc<TableSchema>>),
+    /// To [`Request::SplitToken`]: one for each shard, in key order.
+    Tokens(Vec<Vec<u8>>),
     /// To [`Request::ClusterSettings`].
     Settings(Arc<BTreeMap<String, String>>),
     /// To [`Request::SetClusterSetting`].

@@ -198,6 +198,7 @@ impl Gateway {
             | Request::DropTable(_)
             | Request::GetTable(_)
             | Request::ListTables
+            | Request::SplitToken(_)
             | Request::SetClusterSetting { .. } => false,
         }
     }

@@ -299,6 +299,7 @@ impl Gateway {
             | Request::KeepAlive(_)
             | Request::CreateTable(_)
             | Request::DropTable(TableRef::Name(_))
+            | Request::SplitToken(_)
             | Request::ClusterSettings
             | Request::SetClusterSetting { .. } => false,
         }
@@ -384,6 +385,10 @@ impl Gateway {
             Request::UseTable(name) => {
                 let schema = self.catalog.get(&TableRef::Name(name))?;
                 answer(effects, ticket, Response::Table(schema));
+            }
+            Request::SplitToken(token) => {
+                let tokens = self.split_token(now, &token, effects)?;
+                answer(effects, ticket, Response::Tokens(tokens));
             }
             Request::ClusterSettings => {
                 answer(effects, ticket, Response::Settings(self.catalog.settings()));

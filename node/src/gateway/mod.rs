@@ -26,6 +26,7 @@ mod session;
 mod settings;
 mod single_use;
 mod snapshot;
+pub mod sql;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -108,6 +108,23 @@ impl Gateway {
         Ok(Resolved { schema, columns, points, spans, limit, token: Some(token) })
     }
 
+    /// Cuts what a token stands for at the borders of shards.
+    pub(super) fn split_token(
+        &mut self,
+        now: &Now,
+        bytes: &[u8],
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let key = self.settings.token_key;
+        let token = token::open(bytes, key).ok_or(InvalidRequest::ResumeToken)?;
+        let parts = match cut(&token.rest, self.map.as_ref()) {
+            Ok(parts) => parts,
+            Err(_) => return Err(self.shard_missing(now, effects)),
+        };
+        let part = |(_, rest)| token::seal(&ResumeToken { rest, ..token.clone() }, key);
+        Ok(parts.into_iter().map(part).collect())
+    }
+
     /// The limit of one answer.
     pub(super) fn limit_of(&self, rows: Option<u64>) -> ReadLimit {
         ReadLimit { rows: rows.unwrap_or(u64::MAX), bytes: self.settings.read_bytes_max }

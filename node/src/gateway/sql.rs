@@ -138,8 +138,8 @@ fn transaction_of(begun: Begun) -> Result<Transaction, SqlError> {
 
 fn options_of(begin: Begin) -> TransactionOptions {
     match begin {
-        Begin::ReadWrite { retry_of } => {
-            TransactionOptions::ReadWrite(ReadWriteOptions { retry_of, max_age: None })
+        Begin::ReadWrite { retry_of, max_age } => {
+            TransactionOptions::ReadWrite(ReadWriteOptions { retry_of, max_age })
         }
         Begin::ReadOnly => TransactionOptions::ReadOnly(ReadBound::Strong),
         Begin::AsOf(at) => TransactionOptions::ReadOnly(ReadBound::ExactTimestamp(at)),
@@ -233,6 +233,16 @@ impl<A: Ask> Kv for GatewayKv<A> {
                 .filter(|_| left != Some(0))
                 .map(|token| with_rows_left(token, left)),
         })
+    }
+
+    async fn split(&self, resume: Vec<u8>) -> Result<Vec<Vec<u8>>, SqlError> {
+        let (left, token) = rows_left(&resume)?;
+        match self.ask(Request::SplitToken(token)).await? {
+            Response::Tokens(tokens) => {
+                Ok(tokens.into_iter().map(|token| with_rows_left(token, left)).collect())
+            }
+            _ => Err(unexpected()),
+        }
     }
 
     async fn write(&self, transaction: TxnId, mutations: Vec<Mutation>) -> Result<(), SqlError> {

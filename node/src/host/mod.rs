@@ -30,6 +30,7 @@ pub use answers::{Answers, OnAnswer};
 pub use core_loop::{CoreHandle, Event};
 pub use inbox::Inbox;
 pub use link::{Link, Links, PEER_MESSAGE_BYTES_MAX};
+pub(crate) use node::random_u64;
 pub use node::{Node, NodeError, NodeOptions, Running};
 pub use store::SharedStore;
 

@@ -628,6 +628,11 @@ pub(crate) fn identity(
     }
 }
 
+/// Random bits from the operating system, for what need not be unguessable.
+pub(crate) fn random_u64() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}
+
 /// 16 bytes from the operating system.
 pub(crate) fn random_bytes() -> Result<[u8; 16], NodeError> {
     let mut bytes = [0; 16];

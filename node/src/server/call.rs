@@ -19,7 +19,7 @@ use super::outbox::{Call, Delivery, SMALL, TimeoutSubject};
 use super::read::ReadJob;
 use super::seat::Seat;
 use super::service::Inner;
-use super::{answers, convert, coordinator_key};
+use super::{answers, convert, coordinator_key, sql};
 use crate::gateway::api::{Answer, Begun, CommitTarget, Request, Response, TransactionHandle};
 use crate::gateway::{Error, Subject};
 use proto::table::TableRef;
@@ -32,7 +32,13 @@ const ANSWER_BYTES_MAX: usize = super::MESSAGE_BYTES_MAX - (64 << 10);
 /// What is said of a call when its time runs out.
 pub(super) fn timeout_subject(request: Option<&WireRequest>) -> TimeoutSubject {
     use v1::commit_request::Transaction;
-    let Some(WireRequest::Commit(commit)) = request else { return TimeoutSubject::Request };
+    let commit = match request {
+        Some(WireRequest::Commit(commit)) => commit,
+        Some(WireRequest::ExecuteSql(_) | WireRequest::ExecuteSqlBatch(_)) => {
+            return TimeoutSubject::Statement;
+        }
+        Some(_) | None => return TimeoutSubject::Request,
+    };
     let (id, coordinator_key) = match &commit.transaction {
         Some(Transaction::Id(id)) => (Some(*id), bytes::Bytes::new()),
         Some(Transaction::SingleUse(commit)) => (commit.id, commit.coordinator_key.clone()),
@@ -76,7 +82,8 @@ pub(super) fn start(inner: &Arc<Inner>, seat: Option<Seat>, call: Call, request:
         | WireRequest::ExecuteSqlBatch(_)
         | WireRequest::CancelSql(_)
         | WireRequest::CloseSqlSession(_) => {
-            return call.fail(Failure::unexpected_answer().into_error());
+            sql::start_loose(seat, call, request);
+            return;
         }
         WireRequest::Init(_) | WireRequest::Status(_) | WireRequest::ShardMap(_) => {
             inner.clone().start_beside(call, request, Some(seat));

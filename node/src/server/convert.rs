@@ -127,14 +127,14 @@ pub(super) fn max_age(milliseconds: u64) -> Option<Duration> {
     (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
 }
 
-fn read_write(options: v1::ReadWriteOptions) -> Result<ReadWriteOptions, BadRequest> {
+pub(super) fn read_write(options: v1::ReadWriteOptions) -> Result<ReadWriteOptions, BadRequest> {
     // The client counts attempts; the gateway is told of the attempt before and counts on.
     let retry_of = priority(options.priority, "priority")?
         .map(|this| Priority { attempt: this.attempt - 1, ..this });
     Ok(ReadWriteOptions { retry_of, max_age: max_age(options.max_age_ms) })
 }
 
-fn read_bound(options: v1::ReadOnlyOptions) -> Result<ReadBound, BadRequest> {
+pub(super) fn read_bound(options: v1::ReadOnlyOptions) -> Result<ReadBound, BadRequest> {
     use v1::read_only_options::Bound;
     Ok(match options.bound {
         None | Some(Bound::Strong(true)) => ReadBound::Strong,

@@ -30,6 +30,7 @@ mod seat;
 mod service;
 mod session;
 mod shard_map;
+mod sql;
 pub mod status;
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,12 @@
 //! A core answers on its own thread; whoever sends takes everything that is there at once. A *live* call is
 //! one whose last answer has not been put here; an answer to a call that is not live any more (withdrawn, timed
 //! out, or its client gone) is dropped, and its sender is told so. A read that finds the box full is *parked*
-//! here until the client has taken some.
+//! here until the client has taken some; a statement of SQL, which is a task, is woken then.
 //!
 //! Not here: what any answer means.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -42,6 +43,9 @@ pub(super) enum TimeoutSubject {
         /// Its coordinator's key, where the client named it.
         coordinator_key: bytes::Bytes,
     },
+    /// A statement of SQL: it is cancelled when its time runs out, and answers for itself, as nobody else knows
+    /// whether it has begun to commit.
+    Statement,
 }
 
 /// A call that has not had its last answer.
@@ -51,6 +55,12 @@ struct Live {
     serial: u64,
     deadline: Instant,
     subject: TimeoutSubject,
+}
+
+impl Live {
+    fn expires(&self) -> bool {
+        !matches!(self.subject, TimeoutSubject::Statement)
+    }
 }
 
 /// See the module.
@@ -65,6 +75,8 @@ struct State {
     bytes: usize,
     live: BTreeMap<u64, Live>,
     parked: Vec<ReadJob>,
+    /// Tasks to wake when a call ends early, or the box is no longer full.
+    watchers: Vec<Waker>,
     next_serial: u64,
     waker: Option<Waker>,
     closed: bool,
@@ -118,7 +130,7 @@ impl Outbox {
         let serial = state.next_serial;
         state.next_serial += 1;
         state.live.insert(number, Live { serial, deadline, subject });
-        Ok(Call { outbox: self.clone(), number, serial })
+        Ok(Call { outbox: self.clone(), number, serial, deadline })
     }
 
     /// The client wants no answer to this call any more.
@@ -128,8 +140,9 @@ impl Outbox {
         state.parked.retain(|job| job.call().number != number);
         // Whoever waits for the last call to end.
         let waker = state.waker.take();
+        let watchers = std::mem::take(&mut state.watchers);
         drop(state);
-        wake(waker);
+        wake(waker.into_iter().chain(watchers));
     }
 
     /// An answer to a call that was not taken.
@@ -144,8 +157,10 @@ impl Outbox {
         state.live.clear();
         let dropped = (std::mem::take(&mut state.parked), std::mem::take(&mut state.answers));
         state.bytes = 0;
+        let watchers = std::mem::take(&mut state.watchers);
         drop(state);
         drop(dropped);
+        wake(watchers);
     }
 
     /// Answers that wait to be sent, and calls that wait for one.
@@ -182,7 +197,13 @@ impl Outbox {
             state.answers.drain(..taken).map(|(answer, _)| answer).collect()
         };
         state.bytes = state.answers.iter().map(|(_, size)| size).sum();
-        let parked = if state.is_full() { Vec::new() } else { std::mem::take(&mut state.parked) };
+        if state.is_full() {
+            return Poll::Ready((Batch::Answers(answers), Vec::new()));
+        }
+        let parked = std::mem::take(&mut state.parked);
+        let watchers = std::mem::take(&mut state.watchers);
+        drop(state);
+        wake(watchers);
         Poll::Ready((Batch::Answers(answers), parked))
     }
 
@@ -192,16 +213,23 @@ impl Outbox {
         let due: Vec<u64> = state
             .live
             .iter()
-            .filter(|(_, live)| live.deadline <= now)
+            .filter(|(_, live)| live.expires() && live.deadline <= now)
             .map(|(number, _)| *number)
             .collect();
+        let watchers = match due.is_empty() {
+            true => Vec::new(),
+            false => std::mem::take(&mut state.watchers),
+        };
         for number in due {
             if let Some(live) = state.live.remove(&number) {
                 state.parked.retain(|job| job.call().number != number);
                 state.push(number, false, Response::Error(on_timeout(&live.subject)), SMALL);
             }
         }
-        state.live.values().map(|live| live.deadline).min()
+        let next = state.live.values().filter(|live| live.expires()).map(|live| live.deadline).min();
+        drop(state);
+        wake(watchers);
+        next
     }
 
     /// Keeps a read until the client has caught up; gives it back when it has done so already.
@@ -224,6 +252,12 @@ impl State {
         self.bytes >= FULL_BYTES
     }
 
+    fn watch(&mut self, waker: &Waker) {
+        if !self.watchers.iter().any(|watcher| watcher.will_wake(waker)) {
+            self.watchers.push(waker.clone());
+        }
+    }
+
     fn push(&mut self, number: u64, more_follow: bool, response: Response, size: usize) {
         if self.closed {
             return;
@@ -241,6 +275,7 @@ pub(super) struct Call {
     outbox: Arc<Outbox>,
     number: u64,
     serial: u64,
+    deadline: Instant,
 }
 
 impl Call {
@@ -259,9 +294,40 @@ impl Call {
         self.finish(Response::Error(error), SMALL);
     }
 
+    /// When its time is over.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Whether an answer is of interest.
     pub(super) fn is_live(&self) -> bool {
         self.outbox.state.lock().is_live(self)
+    }
+
+    /// Waits until nobody waits for an answer any more.
+    pub(super) async fn gone(&self) {
+        poll_fn(|cx| {
+            let mut state = self.outbox.state.lock();
+            if !state.is_live(self) {
+                return Poll::Ready(());
+            }
+            state.watch(cx.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Waits until the client has taken enough, or waits for no answer any more.
+    pub(super) async fn caught_up(&self) {
+        poll_fn(|cx| {
+            let mut state = self.outbox.state.lock();
+            if !state.is_full() || !state.is_live(self) {
+                return Poll::Ready(());
+            }
+            state.watch(cx.waker());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Where its answers go.
@@ -287,8 +353,6 @@ impl Call {
 }
 
 /// Outside the lock: the woken task may run at once, on another thread.
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
 }

@@ -31,6 +31,8 @@ pub struct ServerSettings {
     pub call_time_max: Duration,
     /// The same for calls that change the catalog, which may wait for the end of leases on it.
     pub ddl_time_max: Duration,
+    /// The same for statements of SQL, which `statement_timeout` limits.
+    pub sql_time_max: Duration,
     /// `txn.idle_timeout`, for clients to know how often to send keep-alives.
     pub idle_timeout: Duration,
     /// How long other nodes have to tell their status.
@@ -45,6 +47,7 @@ impl Default for ServerSettings {
             calls_max: 10_000,
             call_time_max: Duration::from_secs(60),
             ddl_time_max: Duration::from_secs(150),
+            sql_time_max: Duration::from_secs(86_400),
             idle_timeout: Duration::from_secs(10),
             status_time_max: Duration::from_secs(2),
         }
@@ -56,6 +59,7 @@ impl ServerSettings {
     pub(super) fn time_max(&self, request: Option<&WireRequest>) -> Duration {
         match request {
             Some(WireRequest::CreateTable(_) | WireRequest::DropTable(_)) => self.ddl_time_max,
+            Some(WireRequest::ExecuteSql(_) | WireRequest::ExecuteSqlBatch(_)) => self.sql_time_max,
             Some(_) | None => self.call_time_max,
         }
     }

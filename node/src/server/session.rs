@@ -21,6 +21,7 @@ use super::errors::{Failure, timed_out};
 use super::outbox::{Batch, NotTaken, Outbox};
 use super::seat::Seat;
 use super::service::Inner;
+use super::sql::{self, SqlSessions};
 
 /// Messages taken in before answers are looked at again.
 const MESSAGES_AT_ONCE: usize = 32;
@@ -50,6 +51,7 @@ pub struct SessionStream<In> {
     /// The client's number; it has a seat once the node runs.
     client: u64,
     seat: Option<Seat>,
+    sql: SqlSessions,
     hello: Option<v1::SessionHello>,
     /// When the first live call's time may be over.
     timer: Option<Pin<Box<Sleep>>>,
@@ -72,6 +74,7 @@ where
             outbox: Arc::default(),
             client,
             seat: None,
+            sql: SqlSessions::default(),
             hello: Some(hello),
             timer: None,
             heard_all: false,
@@ -144,6 +147,10 @@ where
         };
         if self.seat.is_none() {
             self.seat = self.inner.seat(self.client);
+        }
+        if sql::is_sql(&request) {
+            let idle_timeout = self.inner.settings.idle_timeout;
+            return self.sql.start(self.seat.clone(), call, request, idle_timeout);
         }
         call::start(&self.inner, self.seat.clone(), call, request);
     }
@@ -227,6 +234,7 @@ where
 impl<In> Drop for SessionStream<In> {
     fn drop(&mut self) {
         self.outbox.close();
+        self.sql.close(self.seat.as_ref());
         if let Some(seat) = &self.seat {
             seat.leave();
         }

@@ -35,7 +35,9 @@ use crate::error::SqlError;
 use crate::kv::{Commit, Kv, Transaction};
 use crate::parse::Statement;
 use crate::plan::{OutputColumn, Plan};
-use crate::scalar::{Env, Type, Value};
+use crate::scalar::env::Env;
+use crate::scalar::types::Type;
+use crate::scalar::value::Value;
 use crate::settings::ClusterSettings;
 
 /// Plans that a session keeps.
@@ -138,6 +140,8 @@ pub struct Session {
     variables: Variables,
     settings: ClusterSettings,
     state: State,
+    /// Whether the open transaction has executed anything.
+    used: bool,
     /// By text and the types of the parameters.
     known: BTreeMap<(String, Vec<Type>), Known>,
     uses: u64,
@@ -152,6 +156,7 @@ impl Session {
             variables: Variables::default(),
             settings,
             state: State::Idle,
+            used: false,
             known: BTreeMap::new(),
             uses: 0,
         }
@@ -197,7 +202,8 @@ impl Session {
             Transaction::ReadOnly { at, .. } => *at,
         });
         let micros = |at: Timestamp| i64::try_from(at.nanos() / 1_000).unwrap_or(i64::MAX);
-        self.variables.env(&self.identity, begun.map_or(statement_micros, micros), statement_micros, kv.random())
+        let transaction_micros = begun.map_or(statement_micros, micros);
+        self.variables.env(&self.identity, (transaction_micros, statement_micros), kv.random())
     }
 
     /// Rolls the open transaction back below.

@@ -7,7 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::tz::{Offset, TimeZone};
+
+use super::Identity;
 use crate::error::{SqlError, SqlState};
+use crate::scalar::env::{ByteaOutput, Env};
 use crate::settings::parse_duration;
 
 /// What the values of a variable are.
@@ -206,10 +210,53 @@ impl Variables {
         parse_duration(&self.get("statement_timeout"))
     }
 
+    /// What evaluation depends on, with these variables.
+    pub(super) fn env(
+        &self,
+        identity: &Identity,
+        (transaction_micros, statement_micros): (i64, i64),
+        random: u64,
+    ) -> Env {
+        let text = self.get("bytea_output");
+        let bytea_output =
+            if text == "escape" { ByteaOutput::Escape } else { ByteaOutput::Hex };
+        let zone = time_zone(&self.get("TimeZone")).map(|(_, zone)| zone);
+        Env {
+            transaction_micros,
+            statement_micros,
+            clock_micros: statement_micros,
+            time_zone: zone.unwrap_or(TimeZone::UTC),
+            extra_float_digits: self.get("extra_float_digits").parse().unwrap_or(1),
+            bytea_output,
+            user: identity.user.clone(),
+            database: identity.database.clone(),
+            schema: "public".to_owned(),
+            version: format!("PostgreSQL {SERVER_VERSION} (Spandrel {})", env!("CARGO_PKG_VERSION")),
+            backend_pid: 0,
+            random,
+            settings: self.all().map(|(name, value, _)| (name.to_ascii_lowercase(), value)).collect(),
+        }
+    }
+
     fn value(&self, definition: &Definition) -> String {
         let set = self.local.get(definition.name).or_else(|| self.set.get(definition.name));
         set.map_or(definition.default, String::as_str).to_owned()
     }
+}
+
+/// A time zone by its name or offset, and the name as it is shown.
+fn time_zone(name: &str) -> Option<(String, TimeZone)> {
+    let name = name.trim();
+    if name.eq_ignore_ascii_case("utc") || name.eq_ignore_ascii_case("gmt") || name == "0" {
+        return Some(("UTC".to_owned(), TimeZone::UTC));
+    }
+    if let Ok(hours) = name.parse::<i8>() {
+        let offset = Offset::from_hours(hours).ok()?;
+        return Some((name.to_owned(), TimeZone::fixed(offset)));
+    }
+    let zone = TimeZone::get(name).ok()?;
+    let shown = zone.iana_name().unwrap_or(name).to_owned();
+    Some((shown, zone))
 }
 
 fn check_settable(definition: &Definition) -> Result<(), SqlError> {
@@ -242,7 +289,7 @@ fn checked(definition: &Definition, value: &str) -> Result<String, SqlError> {
             millis if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
             millis => format!("{millis}ms"),
         }),
-        Kind::TimeZone => crate::scalar::env::time_zone(value).map(|(name, _)| name),
+        Kind::TimeZone => time_zone(value).map(|(name, _)| name),
         Kind::Isolation => {
             let levels = ["serializable", "repeatable read", "read committed", "read uncommitted"];
             one_of(&levels, value).map(|_| "serializable".to_owned())

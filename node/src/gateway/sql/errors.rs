@@ -3,7 +3,9 @@
 use proto::Key;
 use proto::encoding::{EncodeError, decode_any_key};
 use sql::error::{Origin, SqlError, SqlState};
-use sql::scalar::{Env, Type, Value};
+use sql::scalar::env::Env;
+use sql::scalar::types::Type;
+use sql::scalar::value::Value;
 use txn::message::AbortReason;
 
 use crate::gateway::error::{Error, InvalidRequest, Subject};

@@ -1,0 +1,286 @@
+//! Statements of SQL: from the wire to `sql::session`, and its answers back.
+//!
+//! Terms: a *SQL session* has variables and BEGIN's transaction; its client numbers it, and it lives as long as the
+//! stream that it came on. A *loose* statement has none and runs in one made for it. Each statement is a task of
+//! its own on the core's thread; those of one session wait for each other.
+//!
+//! ```text
+//! ExecuteSql --> task: lock the session --> sql::Session::execute over GatewayKv<SeatAsk>
+//!                        chunks of rows <--------+        ^ CancelSql, a timeout, the client gone
+//! ```
+//! A statement whose client is gone is cancelled where it waits; one that commits is finished all the same.
+//!
+//! Not here: what a statement means, and how it is run again (`sql`).
+
+mod asker;
+mod output;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use proto::TxnId;
+use proto::rpc::v1::session_answer::Response as Wire;
+use proto::rpc::v1::session_call::Request as WireRequest;
+use proto::rpc::v1::{self, ErrorKind};
+use sql::error::SqlError;
+use sql::kv::Kv;
+use sql::session::{Identity, Scope, Session};
+use sql::settings::ClusterSettings;
+use tokio::task::AbortHandle;
+
+use super::errors::Failure;
+use super::outbox::{Call, SMALL};
+use super::seat::Seat;
+use crate::gateway::sql::{Cancelled, GatewayKv};
+use asker::{Cancel, SeatAsk, Timer};
+use output::Chunks;
+
+/// SQL sessions of one stream.
+const SESSIONS_MAX: usize = 1_000;
+
+/// What the tasks of a session share.
+struct Shared {
+    /// `None` before its first statement, which asks for the settings of the cluster.
+    session: tokio::sync::Mutex<Option<Session>>,
+    /// Cancels the statement that runs.
+    cancel: Arc<Cancel>,
+    /// The read-write transaction that is open, to be kept alive.
+    open: Arc<Mutex<Option<TxnId>>>,
+}
+
+/// A SQL session as its stream knows it.
+struct Entry {
+    shared: Arc<Shared>,
+    keeper: AbortHandle,
+}
+
+/// The SQL sessions of one stream.
+#[derive(Default)]
+pub(super) struct SqlSessions {
+    entries: BTreeMap<u32, Entry>,
+}
+
+/// Whether a request is for this module.
+pub(super) fn is_sql(request: &WireRequest) -> bool {
+    matches!(
+        request,
+        WireRequest::ExecuteSql(_)
+            | WireRequest::ExecuteSqlBatch(_)
+            | WireRequest::CancelSql(_)
+            | WireRequest::CloseSqlSession(_)
+    )
+}
+
+impl SqlSessions {
+    /// Takes a request of the stream.
+    pub(super) fn start(
+        &mut self,
+        seat: Option<Seat>,
+        call: Call,
+        request: WireRequest,
+        idle_timeout: std::time::Duration,
+    ) {
+        let Some(seat) = seat else {
+            return call.fail(Failure::not_initialised().into_error());
+        };
+        match request {
+            WireRequest::ExecuteSql(request) if request.sql_session != 0 => {
+                let number = request.sql_session;
+                if !self.entries.contains_key(&number) {
+                    if self.entries.len() >= SESSIONS_MAX {
+                        let failure = Failure::overloaded("SQL sessions of this stream");
+                        return call.fail(failure.into_error());
+                    }
+                    self.entries.insert(number, open(&seat, idle_timeout));
+                }
+                let shared = self.entries[&number].shared.clone();
+                tokio::spawn(in_session(seat, call, shared, request));
+            }
+            WireRequest::CancelSql(request) => {
+                if let Some(entry) = self.entries.get(&request.sql_session) {
+                    entry.shared.cancel.cancel(Cancelled::ByUser);
+                }
+                call.finish(Wire::CancelSql(v1::CancelSqlResponse {}), SMALL);
+            }
+            WireRequest::CloseSqlSession(request) => {
+                let entry = self.entries.remove(&request.sql_session);
+                let done = Wire::CloseSqlSession(v1::CloseSqlSessionResponse {});
+                match entry {
+                    None => {
+                        call.finish(done, SMALL);
+                    }
+                    Some(entry) => {
+                        tokio::spawn(async move {
+                            close(seat, entry).await;
+                            call.finish(done, SMALL);
+                        });
+                    }
+                }
+            }
+            request => start_loose(seat, call, request),
+        }
+    }
+
+    /// The stream ended: every session is closed.
+    pub(super) fn close(&mut self, seat: Option<&Seat>) {
+        let Some(seat) = seat else { return };
+        for entry in std::mem::take(&mut self.entries).into_values() {
+            tokio::spawn(close(seat.clone(), entry));
+        }
+    }
+}
+
+/// Takes a request that came on no stream, or names no session.
+pub(super) fn start_loose(seat: Seat, call: Call, request: WireRequest) {
+    match request {
+        WireRequest::ExecuteSql(request) if request.sql_session != 0 => {
+            let failure = Failure::new(
+                ErrorKind::InvalidRequest,
+                "`sql_session` is set, and this call came on no Session stream",
+                "open a stream with Session, and execute it there",
+            );
+            call.fail(failure.into_error());
+        }
+        WireRequest::ExecuteSql(request) => {
+            tokio::spawn(loose(seat, call, request));
+        }
+        WireRequest::ExecuteSqlBatch(request) => {
+            tokio::spawn(batch(seat, call, request));
+        }
+        WireRequest::CancelSql(_) => {
+            call.finish(Wire::CancelSql(v1::CancelSqlResponse {}), SMALL);
+        }
+        WireRequest::CloseSqlSession(_) => {
+            call.finish(Wire::CloseSqlSession(v1::CloseSqlSessionResponse {}), SMALL);
+        }
+        _ => call.fail(Failure::unexpected_answer().into_error()),
+    }
+}
+
+fn open(seat: &Seat, idle_timeout: std::time::Duration) -> Entry {
+    let open = Arc::<Mutex<Option<TxnId>>>::default();
+    let keeper = tokio::spawn(asker::keep_alive(seat.clone(), open.clone(), idle_timeout / 3));
+    let shared = Shared { session: tokio::sync::Mutex::default(), cancel: Arc::default(), open };
+    Entry { shared: Arc::new(shared), keeper: keeper.abort_handle() }
+}
+
+async fn close(seat: Seat, entry: Entry) {
+    entry.shared.cancel.cancel(Cancelled::ClientGone);
+    let mut session = entry.shared.session.lock().await;
+    if let Some(session) = session.as_mut() {
+        let kv = GatewayKv::new(SeatAsk::new(seat, None, Arc::default(), entry.shared.open.clone()));
+        session.close(&kv).await;
+    }
+    entry.keeper.abort();
+}
+
+async fn in_session(seat: Seat, call: Call, shared: Arc<Shared>, request: v1::ExecuteSqlRequest) {
+    let mut held = shared.session.lock().await;
+    if !call.is_live() {
+        return;
+    }
+    shared.cancel.reset();
+    let ask = SeatAsk::new(seat, Some(call.clone()), shared.cancel.clone(), shared.open.clone());
+    let kv = GatewayKv::new(ask);
+    if request.transaction.is_some() {
+        let failure = Failure::new(
+            ErrorKind::InvalidRequest,
+            "`transaction` and `sql_session` are both set",
+            "a SQL session has its own transaction: say BEGIN",
+        );
+        return call.fail(failure.into_error());
+    }
+    let session = match held.take() {
+        Some(session) => session,
+        None => match new_session(&kv).await {
+            Ok(session) => session,
+            Err(error) => return call.fail(wire::failure(error, None).into_error()),
+        },
+    };
+    let session = held.insert(session);
+    let _timer = Timer::start(shared.cancel.clone(), &call, session.statement_timeout());
+    let result = match wire::statement(request.statement) {
+        Ok(request) => {
+            let mut out = Chunks::new(call.clone(), None);
+            session.execute(&kv, request, &mut out).await
+        }
+        Err(failure) => return call.fail(failure.into_error()),
+    };
+    match result {
+        Ok(summary) => {
+            let chunk = wire::summary(summary, session.status());
+            super::call::finish_large(&call, Wire::ExecuteSql(chunk));
+        }
+        Err(error) => call.fail(wire::failure(error, None).into_error()),
+    }
+}
+
+async fn new_session<K: Kv>(kv: &K) -> Result<Session, SqlError> {
+    let stored = kv.cluster_settings().await?.into_iter().collect();
+    Ok(Session::new(Identity::default(), ClusterSettings::of(&stored)))
+}
+
+/// A session for one request, under the settings there are now, and the end of its time.
+async fn for_one<K: Kv>(
+    kv: &K,
+    call: &Call,
+    cancel: &Arc<Cancel>,
+) -> Result<(Session, Timer), Failure> {
+    let session = new_session(kv).await.map_err(|error| wire::failure(error, None))?;
+    let timer = Timer::start(cancel.clone(), call, session.statement_timeout());
+    Ok((session, timer))
+}
+
+async fn loose(seat: Seat, call: Call, request: v1::ExecuteSqlRequest) {
+    let cancel = Arc::<Cancel>::default();
+    let ask = SeatAsk::new(seat, Some(call.clone()), cancel.clone(), Arc::default());
+    let kv = GatewayKv::new(ask);
+    let result = async {
+        let statement = wire::statement(request.statement)?;
+        let scope = wire::scope(request.transaction)?;
+        let (mut session, _timer) = for_one(&kv, &call, &cancel).await?;
+        let mut out = Chunks::new(call.clone(), None);
+        let result = session.execute_in(&kv, scope, statement, &mut out).await;
+        result.map_err(|error| wire::failure(error, None))
+    };
+    match result.await {
+        Ok((summary, begun)) => {
+            let mut chunk = wire::summary(summary, sql::session::Status::Idle);
+            chunk.transaction = begun.map(Into::into);
+            super::call::finish_large(&call, Wire::ExecuteSql(chunk));
+        }
+        Err(failure) => call.fail(failure.into_error()),
+    }
+}
+
+async fn batch(seat: Seat, call: Call, request: v1::ExecuteSqlBatchRequest) {
+    let cancel = Arc::<Cancel>::default();
+    let ask = SeatAsk::new(seat, Some(call.clone()), cancel.clone(), Arc::default());
+    let kv = GatewayKv::new(ask);
+    let result = async {
+        let statements: Vec<_> = request
+            .statements
+            .into_iter()
+            .map(|statement| wire::statement(Some(statement)))
+            .collect::<Result<_, _>>()?;
+        let scope = wire::scope(request.transaction)?;
+        if request.commit && matches!(scope, Scope::Own) {
+            return Err(Failure::new(
+                ErrorKind::InvalidRequest,
+                "`commit` is set without `transaction`",
+                "a batch without a transaction commits its own",
+            ));
+        }
+        let (mut session, _timer) = for_one(&kv, &call, &cancel).await?;
+        let result = session.execute_batch(&kv, scope, request.commit, statements).await;
+        result.map_err(|(statement, error)| wire::failure(error, Some(statement)))
+    };
+    match result.await {
+        Ok(result) => {
+            super::call::finish_large(&call, Wire::ExecuteSqlBatch(wire::batch(result)));
+        }
+        Err(failure) => call.fail(failure.into_error()),
+    }
+}

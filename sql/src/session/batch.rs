@@ -1,0 +1,304 @@
+//! Statements in a transaction that is named from outside, and several of them at once.
+//!
+//! A program on the API has no SQL session: it names a transaction with each request, or has one begun. A batch
+//! without one is a transaction of its own, so it can be run again as a whole, like a single statement.
+
+use std::sync::Arc;
+
+use std::time::Duration;
+
+use proto::{Priority, TxnId};
+
+use super::statement::{Planned, hold, pause, priority_of, too_much_to_hold};
+use super::{Output, Request, Session, State, Summary};
+use crate::error::{SqlError, SqlState};
+use crate::execute::Written;
+use crate::kv::{Begin, Commit, Kv, Transaction};
+use crate::plan::{OutputColumn, PlanKind};
+use crate::scalar::value::Value;
+
+/// The transaction of statements that belong to no SQL session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One of their own.
+    Own,
+    /// A read-only one, for them alone.
+    ReadOnly(Begin),
+    /// A read-write one that was begun before.
+    Existing(TxnId),
+    /// A read-write one that is begun for them and stays open.
+    Begin {
+        /// The priority of the attempt that it repeats.
+        retry_of: Option<Priority>,
+        /// Its age limit; the cluster's if not given.
+        max_age: Option<Duration>,
+    },
+}
+
+/// The whole result of one statement.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StatementResult {
+    /// Of its rows; none when it answers none.
+    pub columns: Vec<OutputColumn>,
+    /// Its rows.
+    pub rows: Vec<Vec<Value>>,
+    /// PostgreSQL's tag.
+    pub tag: String,
+    /// Rows answered or changed.
+    pub count: u64,
+}
+
+/// What a batch answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchResult {
+    /// One for each statement.
+    pub results: Vec<StatementResult>,
+    /// The transaction that was begun for it and is still open.
+    pub begun: Option<TxnId>,
+    /// The commit that it made.
+    pub commit: Commit,
+    /// How often it was run again.
+    pub retries: u32,
+}
+
+/// An error, and which statement it is of.
+pub type BatchError = (usize, SqlError);
+
+impl Session {
+    /// Executes one statement in that transaction; with the id of one that was begun for it.
+    ///
+    /// # Errors
+    /// What went wrong. A transaction that was begun for it is rolled back then, and so is an existing one when
+    /// the statement writes.
+    pub async fn execute_in<K: Kv, O: Output>(
+        &mut self,
+        kv: &K,
+        scope: Scope,
+        request: Request,
+        out: &mut O,
+    ) -> Result<(Summary, Option<TxnId>), SqlError> {
+        let statement = self.parsed(&request)?;
+        if statement.needs_session() {
+            return Err(SqlError::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                format!("{} needs a SQL session", statement.tag(0)),
+            )
+            .with_hint("Give sql_session on a Session stream, or use the API's Begin and Commit."));
+        }
+        let (transaction, begun) = match scope {
+            Scope::Own => return Ok((self.execute(kv, request, out).await?, None)),
+            Scope::ReadOnly(begin) => (kv.begin(begin).await?, None),
+            Scope::Existing(id) => (existing(id), None),
+            Scope::Begin { retry_of, max_age } => {
+                let transaction = kv.begin(Begin::ReadWrite { retry_of, max_age }).await?;
+                (transaction, id_of(&transaction))
+            }
+        };
+        self.state = State::Open(transaction);
+        let result = self.execute(kv, request, out).await;
+        self.state = State::Idle;
+        Ok((result?, begun))
+    }
+
+    /// Executes statements one after the other in one transaction. With `commit` an existing one, or one that is
+    /// begun for them, is committed after the last.
+    ///
+    /// # Errors
+    /// The first that failed; the transaction is rolled back then, whichever it is.
+    pub async fn execute_batch<K: Kv>(
+        &mut self,
+        kv: &K,
+        scope: Scope,
+        commit: bool,
+        requests: Vec<Request>,
+    ) -> Result<BatchResult, BatchError> {
+        if requests.is_empty() {
+            let message = "a batch has at least one statement";
+            return Err((0, SqlError::new(SqlState::PROTOCOL_VIOLATION, message)));
+        }
+        let planned = self.plan_batch(kv, requests).await?;
+        let at_start = |error| (0, error);
+        match scope {
+            Scope::Own => self.batch_alone(kv, &planned).await,
+            Scope::ReadOnly(begin) => {
+                let transaction = kv.begin(begin).await.map_err(at_start)?;
+                self.batch_in(kv, &planned, &transaction).await.map(|(results, _)| BatchResult {
+                    results,
+                    ..BatchResult::default()
+                })
+            }
+            Scope::Existing(id) => self.batch_then(kv, &planned, existing(id), commit).await,
+            Scope::Begin { retry_of, max_age } => {
+                let begin = Begin::ReadWrite { retry_of, max_age };
+                let transaction = kv.begin(begin).await.map_err(at_start)?;
+                let mut result = self.batch_then(kv, &planned, transaction, commit).await?;
+                result.begun = id_of(&transaction).filter(|_| !commit);
+                Ok(result)
+            }
+        }
+    }
+
+    async fn plan_batch<K: Kv>(
+        &mut self,
+        kv: &K,
+        requests: Vec<Request>,
+    ) -> Result<Vec<Planned>, BatchError> {
+        let mut planned = Vec::with_capacity(requests.len());
+        for (number, request) in requests.into_iter().enumerate() {
+            let statement = self.parsed(&request).map_err(|error| (number, error))?;
+            let plan = match statement.is_planned() {
+                true => self.planned(kv, &statement, request).await,
+                false => Err(not_in_batch(&statement.tag(0))),
+            };
+            let plan = plan.map_err(|error| (number, error))?;
+            if plan.plan.kind() == PlanKind::Ddl || plan.plan.as_of().is_some() {
+                return Err((number, not_in_batch(&statement.tag(0))));
+            }
+            planned.push(plan);
+        }
+        Ok(planned)
+    }
+
+    /// In a transaction of the batch's own, again when that is safe.
+    async fn batch_alone<K: Kv>(
+        &mut self,
+        kv: &K,
+        planned: &[Planned],
+    ) -> Result<BatchResult, BatchError> {
+        let reads = |planned: &Planned| {
+            planned.plan.kind() == PlanKind::Rows && !planned.plan.locks()
+        };
+        let read_only = planned.iter().all(reads);
+        let mut retries = 0;
+        let mut retry_of = None;
+        loop {
+            let begin = match read_only {
+                true => Begin::ReadOnly,
+                false => Begin::ReadWrite { retry_of, max_age: None },
+            };
+            let transaction = kv.begin(begin).await.map_err(|error| (0, error))?;
+            match self.batch_then(kv, planned, transaction, !read_only).await {
+                Ok(result) => return Ok(BatchResult { retries, ..result }),
+                Err((_, error)) if self.may_run_again(&error, retries) => {
+                    retries += 1;
+                    retry_of = priority_of(&transaction);
+                    let pause = kv.pause(pause(retries, kv.random())).await;
+                    pause.map_err(|error| (0, error))?;
+                }
+                Err(failed) => return Err(failed),
+            }
+        }
+    }
+
+    /// In that transaction, which is then committed or stays open; rolled back when a statement fails.
+    async fn batch_then<K: Kv>(
+        &self,
+        kv: &K,
+        planned: &[Planned],
+        transaction: Transaction,
+        commit: bool,
+    ) -> Result<BatchResult, BatchError> {
+        let last = planned.len() - 1;
+        let (results, written) = match self.batch_in(kv, planned, &transaction).await {
+            Ok(done) => done,
+            Err(failed) => {
+                if let Some(id) = id_of(&transaction) {
+                    kv.rollback(id).await;
+                }
+                return Err(failed);
+            }
+        };
+        let mut result = BatchResult { results, ..BatchResult::default() };
+        let Some(id) = id_of(&transaction) else { return Ok(result) };
+        let mutations = written.mutations;
+        if commit {
+            result.commit = kv.commit(id, mutations).await.map_err(|error| (last, error))?;
+        } else if !mutations.is_empty()
+            && let Err(error) = kv.write(id, mutations).await
+        {
+            kv.rollback(id).await;
+            return Err((last, error));
+        }
+        Ok(result)
+    }
+
+    /// All statements in that transaction; what the last one writes is left to the caller.
+    async fn batch_in<K: Kv>(
+        &self,
+        kv: &K,
+        planned: &[Planned],
+        transaction: &Transaction,
+    ) -> Result<(Vec<StatementResult>, Written), BatchError> {
+        let mut results = Vec::with_capacity(planned.len());
+        let mut written = Written { rows: 0, mutations: Vec::new() };
+        let mut left = self.settings.memory_max;
+        for (number, one) in planned.iter().enumerate() {
+            if let Some(id) = id_of(transaction)
+                && !written.mutations.is_empty()
+            {
+                let mutations = std::mem::take(&mut written.mutations);
+                kv.write(id, mutations).await.map_err(|error| (number - 1, error))?;
+            }
+            let result = self.one_of_batch(kv, one, transaction, left).await;
+            let (result, mutations) = result.map_err(|error| (number, error))?;
+            let bytes = result.rows.iter().flatten().map(Value::size).sum::<usize>();
+            left = left
+                .checked_sub(bytes)
+                .ok_or_else(|| (number, too_much_to_hold(self.settings.memory_max)))?;
+            written = mutations;
+            results.push(result);
+        }
+        Ok((results, written))
+    }
+
+    async fn one_of_batch<K: Kv>(
+        &self,
+        kv: &K,
+        planned: &Planned,
+        transaction: &Transaction,
+        memory_max: usize,
+    ) -> Result<(StatementResult, Written), SqlError> {
+        let mut execution = self.execution(kv, planned, Some(transaction));
+        let mut result = StatementResult::default();
+        let written = match planned.plan.kind() {
+            PlanKind::Rows => {
+                result.columns = planned.plan.columns().unwrap_or_default().to_vec();
+                result.rows = hold(kv, &mut execution, transaction, memory_max).await?;
+                Written { rows: result.rows.len() as u64, mutations: Vec::new() }
+            }
+            PlanKind::Write | PlanKind::Ddl => match transaction {
+                Transaction::ReadWrite { .. } => execution.write(kv, transaction).await?,
+                Transaction::ReadOnly { .. } => {
+                    return Err(SqlError::new(
+                        SqlState::READ_ONLY_SQL_TRANSACTION,
+                        "cannot write in a read-only transaction",
+                    ));
+                }
+            },
+        };
+        result.count = written.rows;
+        result.tag = planned.statement.tag(written.rows);
+        Ok((result, written))
+    }
+}
+
+fn not_in_batch(tag: &str) -> SqlError {
+    SqlError::new(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        format!("{tag} cannot be part of a batch, which is one transaction of queries and changes"),
+    )
+    .with_hint("Execute it by itself.")
+}
+
+fn existing(id: TxnId) -> Transaction {
+    // Only whoever begins it again passes a priority on, and that is the client.
+    Transaction::ReadWrite { id, priority: Priority::first(id) }
+}
+
+fn id_of(transaction: &Transaction) -> Option<TxnId> {
+    match transaction {
+        Transaction::ReadWrite { id, .. } => Some(*id),
+        Transaction::ReadOnly { .. } => None,
+    }
+}
+

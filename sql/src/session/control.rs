@@ -1,0 +1,228 @@
+//! Statements that are not planned: those of transactions and of settings.
+
+use super::statement::begin_as_of;
+use super::{Output, Session, State, Summary};
+use crate::error::{SqlError, SqlState};
+use crate::kv::{Begin, Kv, Transaction};
+use crate::parse::{AsOf, SetValue, Statement};
+use crate::settings;
+
+const NO_TRANSACTION: &str = "WARNING:  there is no transaction in progress";
+const ALREADY_IN_TRANSACTION: &str = "WARNING:  there is already a transaction in progress";
+
+impl Session {
+    /// Executes a statement that is not planned.
+    pub(super) async fn control<K: Kv, O: Output>(
+        &mut self,
+        kv: &K,
+        statement: &Statement,
+        out: &mut O,
+    ) -> Result<Summary, SqlError> {
+        match statement {
+            Statement::Empty => Ok(Summary::default()),
+            Statement::Begin { read_only, as_of } => self.begin(kv, *read_only, *as_of).await,
+            Statement::Commit { chain } => self.commit(kv, *chain).await,
+            Statement::Rollback { chain } => self.roll_back(kv, *chain).await,
+            Statement::SetTransaction { read_only, as_of } => {
+                self.set_transaction(kv, *read_only, *as_of).await
+            }
+            Statement::Set { name, value, local } => self.set(name, value, *local),
+            Statement::Reset { name } => {
+                match name {
+                    Some(name) => self.variables.set(name, None)?,
+                    None => self.variables.reset_all(),
+                }
+                Ok(Summary::of("RESET"))
+            }
+            Statement::Show { name } => self.show(name, out).await,
+            Statement::ShowAll => self.show_all(out).await,
+            Statement::ShowTables => self.show_tables(kv, out).await,
+            Statement::ShowColumns { table } => self.show_columns(kv, table, out).await,
+            Statement::ShowCreateTable { table } => self.show_create(kv, table, out).await,
+            Statement::ShowClusterSetting { name } => {
+                self.show_cluster(kv, name.as_deref(), out).await
+            }
+            Statement::SetClusterSetting { name, value } => {
+                self.set_cluster(kv, name, value.clone()).await
+            }
+            Statement::DiscardAll => self.discard_all(),
+            Statement::Deallocate => Ok(Summary::of("DEALLOCATE")),
+            _ => Err(SqlError::new(SqlState::INTERNAL_ERROR, "this statement is planned")),
+        }
+    }
+
+    /// The transaction that BEGIN begins.
+    fn begin_of(&self, read_only: Option<bool>, as_of: Option<AsOf>) -> Result<Begin, SqlError> {
+        match (as_of, read_only) {
+            (Some(_), Some(false)) => Err(SqlError::new(
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+                "AS OF SYSTEM TIME needs a read-only transaction",
+            )),
+            (Some(as_of), _) => Ok(begin_as_of(as_of)),
+            (None, read_only) => match read_only.unwrap_or_else(|| self.variables.is_read_only()) {
+                true => Ok(Begin::ReadOnly),
+                false => Ok(Begin::ReadWrite { retry_of: None, max_age: None }),
+            },
+        }
+    }
+
+    async fn begin<K: Kv>(
+        &mut self,
+        kv: &K,
+        read_only: Option<bool>,
+        as_of: Option<AsOf>,
+    ) -> Result<Summary, SqlError> {
+        let mut summary = Summary::of("BEGIN");
+        if matches!(self.state, State::Open(_)) {
+            summary.notices.push(ALREADY_IN_TRANSACTION.to_owned());
+            return Ok(summary);
+        }
+        let transaction = kv.begin(self.begin_of(read_only, as_of)?).await?;
+        self.state = State::Open(transaction);
+        self.used = false;
+        self.variables.begin();
+        Ok(summary)
+    }
+
+    async fn commit<K: Kv>(&mut self, kv: &K, chain: bool) -> Result<Summary, SqlError> {
+        let read_only = matches!(self.state, State::Open(Transaction::ReadOnly { .. }));
+        let mut summary = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => {
+                if chain {
+                    return Err(no_block("COMMIT AND CHAIN"));
+                }
+                let mut summary = Summary::of("COMMIT");
+                summary.notices.push(NO_TRANSACTION.to_owned());
+                return Ok(summary);
+            }
+            // As in PostgreSQL, the end of a failed transaction says what it was.
+            State::Failed => {
+                self.variables.roll_back();
+                Summary::of("ROLLBACK")
+            }
+            State::Open(Transaction::ReadOnly { .. }) => {
+                self.variables.commit();
+                Summary::of("COMMIT")
+            }
+            State::Open(Transaction::ReadWrite { id, .. }) => {
+                match kv.commit(id, Vec::new()).await {
+                    Ok(commit) => {
+                        self.variables.commit();
+                        Summary { commit, ..Summary::of("COMMIT") }
+                    }
+                    // It is over either way: the session is idle again.
+                    Err(error) => {
+                        self.variables.roll_back();
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        if chain {
+            summary.notices.extend(self.begin(kv, Some(read_only), None).await?.notices);
+        }
+        Ok(summary)
+    }
+
+    async fn roll_back<K: Kv>(&mut self, kv: &K, chain: bool) -> Result<Summary, SqlError> {
+        let read_only = matches!(self.state, State::Open(Transaction::ReadOnly { .. }));
+        let mut summary = Summary::of("ROLLBACK");
+        match self.state {
+            State::Idle if chain => return Err(no_block("ROLLBACK AND CHAIN")),
+            State::Idle => summary.notices.push(NO_TRANSACTION.to_owned()),
+            State::Open(_) | State::Failed => self.abandon(kv).await,
+        }
+        self.state = State::Idle;
+        self.variables.roll_back();
+        if chain {
+            self.begin(kv, Some(read_only), None).await?;
+        }
+        Ok(summary)
+    }
+
+    /// `SET TRANSACTION`: only before the transaction has done anything, which is not tracked: one that
+    /// was begun read-write and asks to be read-only is begun again as that.
+    async fn set_transaction<K: Kv>(
+        &mut self,
+        kv: &K,
+        read_only: Option<bool>,
+        as_of: Option<AsOf>,
+    ) -> Result<Summary, SqlError> {
+        let mut summary = Summary::of("SET");
+        let State::Open(transaction) = self.state else {
+            summary.notices.push(
+                "WARNING:  SET TRANSACTION can only be used in transaction blocks".to_owned(),
+            );
+            return Ok(summary);
+        };
+        let is_read_only = matches!(transaction, Transaction::ReadOnly { .. });
+        if as_of.is_none() && read_only.is_none_or(|wanted| wanted == is_read_only) {
+            return Ok(summary);
+        }
+        if self.used {
+            return Err(SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "transaction mode must be set before any query",
+            ));
+        }
+        let begin = self.begin_of(read_only, as_of)?;
+        self.abandon(kv).await;
+        self.state = State::Open(kv.begin(begin).await?);
+        Ok(summary)
+    }
+
+    fn set(&mut self, name: &str, value: &SetValue, local: bool) -> Result<Summary, SqlError> {
+        let value = match value {
+            SetValue::Default => None,
+            SetValue::Text(text) => Some(text.as_str()),
+        };
+        let mut summary = Summary::of("SET");
+        match local {
+            false => self.variables.set(name, value)?,
+            true if matches!(self.state, State::Idle) => summary
+                .notices
+                .push("WARNING:  SET LOCAL can only be used in transaction blocks".to_owned()),
+            true => self.variables.set_local(name, value)?,
+        }
+        Ok(summary)
+    }
+
+    async fn set_cluster<K: Kv>(
+        &mut self,
+        kv: &K,
+        name: &str,
+        value: Option<String>,
+    ) -> Result<Summary, SqlError> {
+        if !matches!(self.state, State::Idle) {
+            return Err(SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "SET CLUSTER SETTING cannot run inside a transaction block",
+            ));
+        }
+        let setting = settings::find(name)?;
+        if let Some(value) = &value {
+            setting.check(value)?;
+        }
+        kv.set_cluster_setting(setting.name, value).await?;
+        let stored = kv.cluster_settings().await?.into_iter().collect();
+        self.settings = settings::ClusterSettings::of(&stored);
+        Ok(Summary::of("SET CLUSTER SETTING"))
+    }
+
+    fn discard_all(&mut self) -> Result<Summary, SqlError> {
+        if !matches!(self.state, State::Idle) {
+            return Err(SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "DISCARD ALL cannot run inside a transaction block",
+            ));
+        }
+        self.variables.reset_all();
+        self.known.clear();
+        Ok(Summary::of("DISCARD ALL"))
+    }
+}
+
+fn no_block(what: &str) -> SqlError {
+    let message = format!("{what} can only be used in transaction blocks");
+    SqlError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message)
+}

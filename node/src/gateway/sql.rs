@@ -225,7 +225,8 @@ impl<A: Ask> Kv for GatewayKv<A> {
         let count = u64::try_from(read.rows.len()).unwrap_or(u64::MAX);
         let left = limit.map(|limit| limit.saturating_sub(count));
         // A query for no column at all wants rows without values.
-        let values = |row: super::api::Row| if columns.is_empty() { Vec::new() } else { row.values };
+        let values =
+            |row: super::api::Row| if columns.is_empty() { Vec::new() } else { row.values };
         Ok(Page {
             rows: read.rows.into_iter().map(values).collect(),
             resume: read
@@ -260,10 +261,9 @@ impl<A: Ask> Kv for GatewayKv<A> {
     ) -> Result<Commit, SqlError> {
         let target = CommitTarget::Transaction(transaction);
         match self.ask.ask_of(transaction, Request::Commit { target, mutations }).await? {
-            Response::Committed(committed) => Ok(Commit {
-                commit_ts: committed.commit_ts,
-                commit_wait: committed.commit_wait,
-            }),
+            Response::Committed(committed) => {
+                Ok(Commit { commit_ts: committed.commit_ts, commit_wait: committed.commit_wait })
+            }
             _ => Err(unexpected()),
         }
     }
@@ -296,11 +296,7 @@ impl<A: Ask> Kv for GatewayKv<A> {
         }
     }
 
-    async fn set_cluster_setting(
-        &self,
-        name: &str,
-        value: Option<String>,
-    ) -> Result<(), SqlError> {
+    async fn set_cluster_setting(&self, name: &str, value: Option<String>) -> Result<(), SqlError> {
         let request = Request::SetClusterSetting { name: name.to_owned(), value };
         match self.ask.ask(request).await? {
             Response::SettingChanged => Ok(()),

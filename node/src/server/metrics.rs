@@ -41,6 +41,11 @@ pub(super) fn text(running: &Running, cores: &[CoreStatus]) -> Result<String, fm
     of_links(&mut registry, running);
     of_shards(&mut registry, cores);
     of_clock(&mut registry, cores);
+    registry.register(
+        "sql_panics",
+        "statements that ran into a bug of the server",
+        ConstCounter::new(super::sql::caught()),
+    );
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)

@@ -40,6 +40,7 @@ mod too_large;
 pub use api::{Chunks, SpandrelService};
 pub use service::{InitFailed, InitHook, Initialised, ServerSettings};
 pub use session::SessionStream;
+pub use sql::is_guarded;
 
 use errors::Failure;
 use proto::rpc::v1::ErrorKind;

@@ -226,7 +226,8 @@ impl Outbox {
                 state.push(number, false, Response::Error(on_timeout(&live.subject)), SMALL);
             }
         }
-        let next = state.live.values().filter(|live| live.expires()).map(|live| live.deadline).min();
+        let next =
+            state.live.values().filter(|live| live.expires()).map(|live| live.deadline).min();
         drop(state);
         wake(watchers);
         next

@@ -13,18 +13,19 @@
 //! Not here: what a statement means, and how it is run again (`sql`).
 
 mod asker;
+mod guard;
 mod output;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use proto::TxnId;
 use proto::rpc::v1::session_answer::Response as Wire;
 use proto::rpc::v1::session_call::Request as WireRequest;
 use proto::rpc::v1::{self, ErrorKind};
-use sql::error::SqlError;
+use sql::error::{SqlError, SqlState};
 use sql::kv::Kv;
 use sql::session::{Identity, Scope, Session};
 use sql::settings::ClusterSettings;
@@ -34,7 +35,11 @@ use super::errors::Failure;
 use super::outbox::{Call, SMALL};
 use super::seat::Seat;
 use crate::gateway::sql::{Cancelled, GatewayKv};
+pub use guard::is_guarded;
+pub(super) use guard::caught;
+
 use asker::{Cancel, SeatAsk, Timer};
+use guard::{Panicked, guarded};
 use output::Chunks;
 
 /// SQL sessions of one stream.
@@ -44,8 +49,6 @@ const SESSIONS_MAX: usize = 1_000;
 struct Shared {
     /// `None` before its first statement, which asks for the settings of the cluster.
     session: tokio::sync::Mutex<Option<Session>>,
-    /// Cancels the statement that runs.
-    cancel: Arc<Cancel>,
     /// The read-write transaction that is open, to be kept alive.
     open: Arc<Mutex<Option<TxnId>>>,
 }
@@ -53,7 +56,26 @@ struct Shared {
 /// A SQL session as its stream knows it.
 struct Entry {
     shared: Arc<Shared>,
+    /// Of the statements that have arrived and are not answered.
+    pending: Vec<Weak<Cancel>>,
     keeper: AbortHandle,
+}
+
+impl Entry {
+    /// A statement has arrived.
+    fn begin(&mut self) -> Arc<Cancel> {
+        let cancel = Arc::<Cancel>::default();
+        self.pending.retain(|pending| pending.strong_count() > 0);
+        self.pending.push(Arc::downgrade(&cancel));
+        cancel
+    }
+
+    /// Cancels all statements that have arrived.
+    fn cancel(&self, reason: Cancelled) {
+        for pending in self.pending.iter().filter_map(Weak::upgrade) {
+            pending.cancel(reason);
+        }
+    }
 }
 
 /// The SQL sessions of one stream.
@@ -93,14 +115,14 @@ impl SqlSessions {
                         let failure = Failure::overloaded("SQL sessions of this stream");
                         return call.fail(failure.into_error());
                     }
-                    self.entries.insert(number, open(&seat, idle_timeout));
                 }
-                let shared = self.entries[&number].shared.clone();
-                tokio::spawn(in_session(seat, call, shared, request));
+                let entry = self.entries.entry(number).or_insert_with(|| open(&seat, idle_timeout));
+                let (shared, cancel) = (entry.shared.clone(), entry.begin());
+                tokio::spawn(in_session(seat, call, shared, cancel, request));
             }
             WireRequest::CancelSql(request) => {
                 if let Some(entry) = self.entries.get(&request.sql_session) {
-                    entry.shared.cancel.cancel(Cancelled::ByUser);
+                    entry.cancel(Cancelled::ByUser);
                 }
                 call.finish(Wire::CancelSql(v1::CancelSqlResponse {}), SMALL);
             }
@@ -162,27 +184,33 @@ pub(super) fn start_loose(seat: Seat, call: Call, request: WireRequest) {
 fn open(seat: &Seat, idle_timeout: std::time::Duration) -> Entry {
     let open = Arc::<Mutex<Option<TxnId>>>::default();
     let keeper = tokio::spawn(asker::keep_alive(seat.clone(), open.clone(), idle_timeout / 3));
-    let shared = Shared { session: tokio::sync::Mutex::default(), cancel: Arc::default(), open };
-    Entry { shared: Arc::new(shared), keeper: keeper.abort_handle() }
+    let shared = Shared { session: tokio::sync::Mutex::default(), open };
+    Entry { shared: Arc::new(shared), pending: Vec::new(), keeper: keeper.abort_handle() }
 }
 
 async fn close(seat: Seat, entry: Entry) {
-    entry.shared.cancel.cancel(Cancelled::ClientGone);
+    entry.cancel(Cancelled::ClientGone);
     let mut session = entry.shared.session.lock().await;
     if let Some(session) = session.as_mut() {
-        let kv = GatewayKv::new(SeatAsk::new(seat, None, Arc::default(), entry.shared.open.clone()));
+        let kv =
+            GatewayKv::new(SeatAsk::new(seat, None, Arc::default(), entry.shared.open.clone()));
         session.close(&kv).await;
     }
     entry.keeper.abort();
 }
 
-async fn in_session(seat: Seat, call: Call, shared: Arc<Shared>, request: v1::ExecuteSqlRequest) {
+async fn in_session(
+    seat: Seat,
+    call: Call,
+    shared: Arc<Shared>,
+    cancel: Arc<Cancel>,
+    request: v1::ExecuteSqlRequest,
+) {
     let mut held = shared.session.lock().await;
     if !call.is_live() {
         return;
     }
-    shared.cancel.reset();
-    let ask = SeatAsk::new(seat, Some(call.clone()), shared.cancel.clone(), shared.open.clone());
+    let ask = SeatAsk::new(seat, Some(call.clone()), cancel.clone(), shared.open.clone());
     let kv = GatewayKv::new(ask);
     if request.transaction.is_some() {
         let failure = Failure::new(
@@ -200,11 +228,18 @@ async fn in_session(seat: Seat, call: Call, shared: Arc<Shared>, request: v1::Ex
         },
     };
     let session = held.insert(session);
-    let _timer = Timer::start(shared.cancel.clone(), &call, session.statement_timeout());
+    let _timer = Timer::start(cancel, &call, session.statement_timeout());
     let result = match wire::statement(request.statement) {
         Ok(request) => {
             let mut out = Chunks::new(call.clone(), None);
-            session.execute(&kv, request, &mut out).await
+            let executed = guarded(session.execute(&kv, request, &mut out)).await;
+            match executed {
+                Ok(result) => result,
+                Err(Panicked) => {
+                    *held = None;
+                    return call.fail(wire::failure(bug(&kv), None).into_error());
+                }
+            }
         }
         Err(failure) => return call.fail(failure.into_error()),
     };
@@ -214,6 +249,17 @@ async fn in_session(seat: Seat, call: Call, shared: Arc<Shared>, request: v1::Ex
             super::call::finish_large(&call, Wire::ExecuteSql(chunk));
         }
         Err(error) => call.fail(wire::failure(error, None).into_error()),
+    }
+}
+
+/// What a statement that panicked is answered; its transaction is given up.
+fn bug(kv: &GatewayKv<SeatAsk>) -> SqlError {
+    let message = "the statement ran into a bug of the server";
+    let error = SqlError::new(SqlState::INTERNAL_ERROR, message)
+        .with_hint("Report it, with the statement and this node's log.");
+    match kv.asker().abandon() {
+        true => error.with_detail("Its transaction was rolled back."),
+        false => error,
     }
 }
 
@@ -242,8 +288,10 @@ async fn loose(seat: Seat, call: Call, request: v1::ExecuteSqlRequest) {
         let scope = wire::scope(request.transaction)?;
         let (mut session, _timer) = for_one(&kv, &call, &cancel).await?;
         let mut out = Chunks::new(call.clone(), None);
-        let result = session.execute_in(&kv, scope, statement, &mut out).await;
-        result.map_err(|error| wire::failure(error, None))
+        match guarded(session.execute_in(&kv, scope, statement, &mut out)).await {
+            Ok(result) => result.map_err(|error| wire::failure(error, None)),
+            Err(Panicked) => Err(wire::failure(bug(&kv), None)),
+        }
     };
     match result.await {
         Ok((summary, begun)) => {
@@ -274,8 +322,11 @@ async fn batch(seat: Seat, call: Call, request: v1::ExecuteSqlBatchRequest) {
             ));
         }
         let (mut session, _timer) = for_one(&kv, &call, &cancel).await?;
-        let result = session.execute_batch(&kv, scope, request.commit, statements).await;
-        result.map_err(|(statement, error)| wire::failure(error, Some(statement)))
+        let executed = session.execute_batch(&kv, scope, request.commit, statements);
+        match guarded(executed).await {
+            Ok(result) => result.map_err(|(number, error)| wire::failure(error, Some(number))),
+            Err(Panicked) => Err(wire::failure(bug(&kv), None)),
+        }
     };
     match result.await {
         Ok(result) => {

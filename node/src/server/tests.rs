@@ -2,6 +2,7 @@
 
 mod reads;
 mod sessions;
+mod sql;
 mod unary;
 
 use std::net::SocketAddr;

@@ -7,8 +7,8 @@
 //! applied, and ids and key ranges are never reused (section 4).
 
 use proto::encoding::{
-    ColumnId, Datum, Direction, EncodeError, EncodingLimits, KeyColumn, SchemaError,
-    TableParts, TableSchema, split_key, table_span,
+    ColumnId, Datum, Direction, EncodeError, EncodingLimits, KeyColumn, SchemaError, TableParts,
+    TableSchema, split_key, table_span,
 };
 use proto::table::NewTable;
 use proto::{Key, KeySpan, NodeId, ReplicaId, ShardId, TableId};

@@ -20,11 +20,18 @@ impl Session {
     ) -> Result<Summary, SqlError> {
         match statement {
             Statement::Empty => Ok(Summary::default()),
-            Statement::Begin { read_only, as_of } => self.begin(kv, *read_only, *as_of).await,
+            Statement::Begin { modes, as_of } => self.begin(kv, modes.read_only, *as_of).await,
             Statement::Commit { chain } => self.commit(kv, *chain).await,
             Statement::Rollback { chain } => self.roll_back(kv, *chain).await,
-            Statement::SetTransaction { read_only, as_of } => {
-                self.set_transaction(kv, *read_only, *as_of).await
+            Statement::SetTransaction { modes, session: false } => {
+                self.set_transaction(kv, modes.read_only).await
+            }
+            Statement::SetTransaction { modes, session: true } => {
+                if let Some(read_only) = modes.read_only {
+                    let value = if read_only { "on" } else { "off" };
+                    self.variables.set("default_transaction_read_only", Some(value))?;
+                }
+                Ok(Summary::of("SET"))
             }
             Statement::Set { name, value, local } => self.set(name, value, *local),
             Statement::Reset { name } => {
@@ -37,8 +44,8 @@ impl Session {
             Statement::Show { name } => self.show(name, out).await,
             Statement::ShowAll => self.show_all(out).await,
             Statement::ShowTables => self.show_tables(kv, out).await,
-            Statement::ShowColumns { table } => self.show_columns(kv, table, out).await,
-            Statement::ShowCreateTable { table } => self.show_create(kv, table, out).await,
+            Statement::ShowColumns { table } => self.show_columns(kv, &table.value, out).await,
+            Statement::ShowCreateTable { table } => self.show_create(kv, &table.value, out).await,
             Statement::ShowClusterSetting { name } => {
                 self.show_cluster(kv, name.as_deref(), out).await
             }
@@ -140,13 +147,11 @@ impl Session {
         Ok(summary)
     }
 
-    /// `SET TRANSACTION`: only before the transaction has done anything, which is not tracked: one that
-    /// was begun read-write and asks to be read-only is begun again as that.
+    /// `SET TRANSACTION`, before the transaction has executed anything: it is begun again as what is asked for.
     async fn set_transaction<K: Kv>(
         &mut self,
         kv: &K,
         read_only: Option<bool>,
-        as_of: Option<AsOf>,
     ) -> Result<Summary, SqlError> {
         let mut summary = Summary::of("SET");
         let State::Open(transaction) = self.state else {
@@ -156,7 +161,7 @@ impl Session {
             return Ok(summary);
         };
         let is_read_only = matches!(transaction, Transaction::ReadOnly { .. });
-        if as_of.is_none() && read_only.is_none_or(|wanted| wanted == is_read_only) {
+        if read_only.is_none_or(|wanted| wanted == is_read_only) {
             return Ok(summary);
         }
         if self.used {
@@ -165,7 +170,7 @@ impl Session {
                 "transaction mode must be set before any query",
             ));
         }
-        let begin = self.begin_of(read_only, as_of)?;
+        let begin = self.begin_of(read_only, None)?;
         self.abandon(kv).await;
         self.state = State::Open(kv.begin(begin).await?);
         Ok(summary)
@@ -174,15 +179,15 @@ impl Session {
     fn set(&mut self, name: &str, value: &SetValue, local: bool) -> Result<Summary, SqlError> {
         let value = match value {
             SetValue::Default => None,
-            SetValue::Text(text) => Some(text.as_str()),
+            SetValue::Values(values) => Some(values.join(", ")),
         };
         let mut summary = Summary::of("SET");
         match local {
-            false => self.variables.set(name, value)?,
+            false => self.variables.set(name, value.as_deref())?,
             true if matches!(self.state, State::Idle) => summary
                 .notices
                 .push("WARNING:  SET LOCAL can only be used in transaction blocks".to_owned()),
-            true => self.variables.set_local(name, value)?,
+            true => self.variables.set_local(name, value.as_deref())?,
         }
         Ok(summary)
     }

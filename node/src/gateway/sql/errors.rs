@@ -63,8 +63,7 @@ fn exists(what: Subject) -> SqlError {
         Subject::Row { table, key, columns } => {
             let message =
                 format!("duplicate key value violates unique constraint \"{table}_pkey\"");
-            let detail =
-                format!("Key ({})=({}) already exists.", columns.join(", "), values(&key));
+            let detail = format!("Key ({})=({}) already exists.", columns.join(", "), values(&key));
             SqlError::new(SqlState::UNIQUE_VIOLATION, message).with_detail(detail)
         }
         Subject::Table(name) => {
@@ -130,9 +129,7 @@ fn invalid(reason: InvalidRequest) -> SqlError {
             reason: InvalidTable::TooManyShards, ..
         }) => SqlState::PROGRAM_LIMIT_EXCEEDED,
         InvalidRequest::Table(_) => SqlState::INVALID_TABLE_DEFINITION,
-        InvalidRequest::Busy | InvalidRequest::Ending => {
-            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
-        }
+        InvalidRequest::Busy | InvalidRequest::Ending => SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
         InvalidRequest::PartialKey { .. }
         | InvalidRequest::KeyColumnMissing { .. }
         | InvalidRequest::ResumeToken

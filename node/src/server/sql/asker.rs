@@ -16,7 +16,7 @@ use crate::gateway::sql::{Ask, Cancelled};
 use crate::server::outbox::Call;
 use crate::server::seat::Seat;
 
-/// Cancels a statement. The first reason stays until the next statement begins.
+/// Cancels one statement; the first reason counts.
 #[derive(Default)]
 pub(super) struct Cancel {
     reason: Mutex<Option<Cancelled>>,
@@ -28,11 +28,6 @@ impl Cancel {
     pub(super) fn cancel(&self, reason: Cancelled) {
         self.reason.lock().get_or_insert(reason);
         self.changed.notify_waiters();
-    }
-
-    /// Another statement begins.
-    pub(super) fn reset(&self) {
-        *self.reason.lock() = None;
     }
 
     async fn cancelled(&self) -> Cancelled {
@@ -100,6 +95,15 @@ impl SeatAsk {
         SeatAsk { seat, call, cancel, open }
     }
 
+    /// Rolls the open transaction back, without waiting for that; says whether there was one.
+    pub(super) fn abandon(&self) -> bool {
+        let id = self.open.lock().take();
+        if let Some(id) = id {
+            self.seat.roll_back(id);
+        }
+        id.is_some()
+    }
+
     /// What has become of the open transaction.
     fn note(&self, ended: Option<TxnId>, answer: &Answer) {
         if let Ok(Response::Begun(begun)) = answer
@@ -120,8 +124,9 @@ impl SeatAsk {
 fn ended_by(request: &Request) -> Option<TxnId> {
     use crate::gateway::api::CommitTarget;
     match request {
-        Request::Rollback(id)
-        | Request::Commit { target: CommitTarget::Transaction(id), .. } => Some(*id),
+        Request::Rollback(id) | Request::Commit { target: CommitTarget::Transaction(id), .. } => {
+            Some(*id)
+        }
         _ => None,
     }
 }
@@ -158,9 +163,7 @@ impl Ask for SeatAsk {
             let _ = sender.send(answer);
         });
         let answer = match asked {
-            Ok(()) => {
-                receiver.await.unwrap_or_else(|_| Err(never_answered(Some(id), is_commit)))
-            }
+            Ok(()) => receiver.await.unwrap_or_else(|_| Err(never_answered(Some(id), is_commit))),
             Err(_) => {
                 let what = crate::gateway::Subject::Transaction(id);
                 Err(Error::NotFound { what })

@@ -1,6 +1,5 @@
 //! Between the wire's messages and SQL's values, errors and results.
 
-
 use proto::rpc::v1::value::Kind;
 use proto::rpc::v1::{self, ErrorKind, transaction_selector::Selector};
 use sql::error::{Origin, SqlError, SqlState};
@@ -188,4 +187,3 @@ pub(super) fn failure(error: SqlError, statement: Option<usize>) -> Failure {
     });
     failure
 }
-

@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 /// A client's end of a session.
-struct Session {
+pub(super) struct Session {
     requests: mpsc::Sender<v1::SessionRequest>,
     responses: Streaming<v1::SessionResponse>,
     hello: v1::SessionHello,
@@ -16,7 +16,7 @@ struct Session {
 }
 
 impl Session {
-    async fn open(served: &mut Served) -> Result<Self, Status> {
+    pub(super) async fn open(served: &mut Served) -> Result<Self, Status> {
         let (requests, receiver) = mpsc::channel(64);
         let mut responses =
             served.client.session(ReceiverStream::new(receiver)).await?.into_inner();
@@ -26,7 +26,7 @@ impl Session {
         Ok(Session { requests, responses, hello, ready: Vec::new() })
     }
 
-    async fn send(&self, calls: impl IntoIterator<Item = (u64, Request)>) {
+    pub(super) async fn send(&self, calls: impl IntoIterator<Item = (u64, Request)>) {
         let call = |(correlation_id, request)| v1::SessionCall {
             correlation_id,
             timeout_ms: 0,
@@ -40,7 +40,7 @@ impl Session {
     }
 
     /// The next answer to this call, whatever comes before it.
-    async fn answer(&mut self, number: u64) -> Wire {
+    pub(super) async fn answer(&mut self, number: u64) -> Wire {
         loop {
             let found = self.ready.iter().position(|answer| answer.correlation_id == number);
             if let Some(found) = found {
@@ -51,7 +51,7 @@ impl Session {
         }
     }
 
-    async fn ask(&mut self, number: u64, request: Request) -> Wire {
+    pub(super) async fn ask(&mut self, number: u64, request: Request) -> Wire {
         self.send([(number, request)]).await;
         self.answer(number).await
     }

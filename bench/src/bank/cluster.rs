@@ -4,6 +4,7 @@ use proto::{NodeId, ShardId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Which shards each node leads.
 pub type Leaders = BTreeMap<NodeId, BTreeSet<ShardId>>;
@@ -42,4 +43,7 @@ pub trait Cluster: Send {
 
     /// Asks `node` to stop, and returns once its process has ended.
     fn stop(&mut self, node: NodeId) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// What all nodes have used of the processors since they were started, if that can be told.
+    fn cpu_time(&self) -> Option<Duration>;
 }

@@ -25,10 +25,11 @@ pub use error::BankError;
 use super::accounts::Accounts;
 use super::audits::PAGE_ROWS;
 use super::cluster::Cluster;
+use super::cpu::cpu_time;
 use super::faults::Fault;
 use super::options::BankOptions;
 use super::recovery::{NodeEvent, recovery};
-use super::report::{Report, Run};
+use super::report::{CpuSeconds, Report, Run};
 use super::stats::{LiveLine, Stats};
 use super::work::{Spread, Workload};
 use crate::checker::{Checker, Options};
@@ -90,6 +91,7 @@ pub struct Finished {
     ended: HistoryTime,
     epsilon: Duration,
     failed_audits: Vec<super::AuditFailure>,
+    cpu: CpuSeconds,
     last_failure: Option<String>,
 }
 
@@ -192,13 +194,15 @@ impl<'a> Bank<'a> {
 
     async fn run<C: Cluster>(
         self,
-        cluster: Option<&mut C>,
+        mut cluster: Option<&mut C>,
         interrupt: impl Future<Output = ()>,
     ) -> Result<Finished, BankError> {
+        let used_before = CpuUsed::now(cluster.as_deref());
         let started = self.shared.now();
         let mut clients = self.start_clients();
         let auditor = tokio::spawn(self.auditor().work(self.options.audit_interval));
-        let events = self.measure(cluster, started, interrupt).await;
+        let events = self.measure(cluster.as_deref_mut(), started, interrupt).await;
+        let used = CpuUsed::now(cluster.as_deref());
         // Whatever went wrong, nothing of the run may go on.
         self.shared.end();
         let events = events?;
@@ -210,6 +214,11 @@ impl<'a> Bank<'a> {
         auditor.last().await?;
         tracing::debug!("the last audit is made");
         let mut recording = self.recording;
+        let mut cpu = used.since(used_before);
+        if !events.is_empty() {
+            // A node that was started again has forgotten what it used before.
+            cpu.servers = None;
+        }
         let mut state = self.shared.state();
         recording.records = std::mem::take(&mut state.records);
         Ok(Finished {
@@ -221,6 +230,7 @@ impl<'a> Bank<'a> {
             ended: state.ended().unwrap_or(started),
             epsilon: self.epsilon,
             failed_audits: std::mem::take(&mut state.failed_audits),
+            cpu,
             last_failure: state.last_failure.take(),
         })
     }
@@ -341,6 +351,30 @@ impl<'a> Bank<'a> {
     }
 }
 
+/// What was used of the processors up to a moment.
+#[derive(Clone, Copy)]
+struct CpuUsed {
+    servers: Option<Duration>,
+    client: Option<Duration>,
+}
+
+impl CpuUsed {
+    fn now<C: Cluster>(cluster: Option<&C>) -> Self {
+        let client = cpu_time(std::process::id());
+        CpuUsed { servers: cluster.and_then(Cluster::cpu_time), client }
+    }
+
+    fn since(self, before: CpuUsed) -> CpuSeconds {
+        let seconds = |now: Option<Duration>, before: Option<Duration>| {
+            Some(now?.saturating_sub(before?).as_secs_f64())
+        };
+        CpuSeconds {
+            servers: seconds(self.servers, before.servers),
+            client: seconds(self.client, before.client),
+        }
+    }
+}
+
 /// Asks until there is an answer, or nobody has one in time.
 async fn look_up(client: &Client, id: TxnId, key: Bytes) -> Answer {
     let deadline = Instant::now() + LOOKUP_LIMIT;
@@ -403,6 +437,7 @@ impl Finished {
             stops: count(Fault::Stop),
             recovery: recovery(&self.events, &commits, self.ended),
             failed_audits: self.failed_audits,
+            cpu: self.cpu,
         };
         Ok(Report::new(&self.stats, &run, &checker.finish()))
     }

@@ -24,6 +24,17 @@ pub struct Run {
     pub recovery: Recovery,
     /// Audits that did not add up.
     pub failed_audits: Vec<AuditFailure>,
+    /// What was used of the processors in the measured part.
+    pub cpu: CpuSeconds,
+}
+
+/// Processor time of the measured part, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct CpuSeconds {
+    /// Of the nodes that the bench started as processes; null without such, and when faults ended some.
+    pub servers: Option<f64>,
+    /// Of the bench itself, in which embedded nodes are.
+    pub client: Option<f64>,
 }
 
 /// Latencies by kind of transaction.
@@ -95,6 +106,8 @@ pub struct Report {
     pub commit_wait_ms: Option<Percentiles>,
     /// How long shards had no commit after a fault.
     pub recovery_ms: RecoveryReport,
+    /// What was used of the processors.
+    pub cpu_seconds: CpuSeconds,
     /// Aborted attempts by reason.
     pub aborts_by_reason: BTreeMap<String, u64>,
     /// What is wrong with the history, and audits that did not add up.
@@ -138,6 +151,7 @@ impl Report {
                 stop: RecoveryMs::of(&run.recovery.stop),
                 unrecovered: run.recovery.unrecovered,
             },
+            cpu_seconds: run.cpu,
             aborts_by_reason: stats.aborts_by_reason.clone(),
             anomalies: failed_audits.chain(violations).collect(),
             verdict,
@@ -223,6 +237,7 @@ mod tests {
             stops: 0,
             recovery,
             failed_audits: Vec::new(),
+            cpu: CpuSeconds { servers: Some(3.5), client: None },
         }
     }
 
@@ -284,6 +299,7 @@ mod tests {
         assert_eq!(json["latency_ms"]["read_only"], Json::Null);
         assert_eq!(json["recovery_ms"]["kill"], json!({"p50": 20.0, "max": 400.0}));
         assert_eq!(json["recovery_ms"]["stop"], Json::Null);
+        assert_eq!(json["cpu_seconds"], json!({"servers": 3.5, "client": null}));
         assert_eq!(json["aborts_by_reason"], json!({"wounded": 1}));
         assert_eq!(json["anomalies"], json!([]));
         assert_eq!(json["verdict"], json!("strictly serializable"));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use bench::bank::{Cluster, ClusterError};
+use bench::bank::{Cluster, ClusterError, cpu_time};
 use proto::NodeId;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
@@ -211,6 +211,10 @@ impl Cluster for Processes {
         let place = self.place(node)?;
         let error = self.error(node, place, "stopped");
         self.stop_at(place).await.map_err(error)
+    }
+
+    fn cpu_time(&self) -> Option<Duration> {
+        self.children.values().map(|child| cpu_time(child.id()?)).sum()
     }
 }
 

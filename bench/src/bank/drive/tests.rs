@@ -30,6 +30,10 @@ impl Cluster for Nodes {
         self.done.push("stop");
         Ok(())
     }
+
+    fn cpu_time(&self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
+    }
 }
 
 fn options() -> BankOptions {
@@ -71,6 +75,8 @@ async fn run_on_a_right_database_is_strictly_serializable() {
     assert_eq!(report.epsilon_us, 250.0);
     assert_eq!(report.commit_wait_ms.map(|wait| wait.p50), Some(0.5));
     assert!(report.latency_ms.read_only.is_some());
+    assert_eq!(report.cpu_seconds.servers, Some(0.0));
+    assert!(report.cpu_seconds.client.is_some());
     assert!(report.checked_transactions > report.transfers + report.audits);
 }
 
@@ -121,6 +127,7 @@ async fn faults_are_made_and_their_recovery_is_measured() {
     // than three seconds are left to see it recover.
     assert_eq!(nodes.done, ["kill", "start", "stop", "start", "kill", "start"]);
     assert_eq!((report.kills, report.stops), (2, 1));
+    assert_eq!(report.cpu_seconds.servers, None);
     let recovery = report.recovery_ms;
     assert!(recovery.kill.unwrap().max < 100.0 && recovery.stop.unwrap().max < 100.0);
     assert_eq!(recovery.unrecovered, 0);

@@ -2,4 +2,5 @@
 
 pub mod error;
 pub mod kv;
+pub mod parse;
 pub mod scalar;

@@ -11,6 +11,11 @@
 //! Not here: what evaluates its operands only as needed (CASE, COALESCE, AND, OR), types with a length
 //! (`varchar(10)`), intervals, dates, arrays, regular expressions.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "an error ends its statement; what succeeds should not pay for its allocation"
+)]
+
 pub mod aggregate;
 pub mod cast;
 pub mod env;
@@ -18,6 +23,14 @@ pub mod function;
 pub mod types;
 pub mod value;
 
+mod double;
 mod functions;
+mod like;
+mod numeric;
 mod overload;
+mod series;
 mod text;
+mod timestamp;
+
+#[cfg(test)]
+mod tests;

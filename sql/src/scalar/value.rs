@@ -70,8 +70,8 @@ impl Value {
 
     /// PostgreSQL's text output, except that NULL is the empty text.
     #[must_use]
-    pub fn to_text(&self, ty: Type, env: &Env) -> String {
-        text::output(self, ty, env)
+    pub fn to_text(&self, _ty: Type, env: &Env) -> String {
+        text::output(self, env)
     }
 
     /// PostgreSQL's text input.

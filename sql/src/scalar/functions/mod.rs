@@ -1,19 +1,64 @@
 //! All functions and operators there are.
 
+mod arguments;
+mod compare;
+mod convert;
+mod integer;
+mod math;
+mod session;
+mod text;
+mod time;
+
 use super::function::Function;
 
 /// The functions.
-const FUNCTIONS: [&[Function]; 0] = [];
+static FUNCTIONS: [&[Function]; 11] = [
+    &integer::ABSOLUTE,
+    &integer::MOD,
+    &integer::OTHERS,
+    &math::DOUBLES,
+    &math::NUMERICS,
+    &text::FUNCTIONS,
+    &convert::FUNCTIONS,
+    &convert::QUOTES,
+    &convert::TYPE_NAMES,
+    &time::FUNCTIONS,
+    &session::FUNCTIONS,
+];
 
 /// The operators.
-const OPERATORS: [&[Function]; 0] = [];
+static OPERATORS: [&[Function]; 23] = [
+    &compare::EQUAL,
+    &compare::NOT_EQUAL,
+    &compare::LESS,
+    &compare::LESS_OR_EQUAL,
+    &compare::GREATER,
+    &compare::GREATER_OR_EQUAL,
+    &integer::ADD,
+    &integer::SUBTRACT,
+    &integer::MULTIPLY,
+    &integer::DIVIDE,
+    &integer::REMAINDER,
+    &integer::NEGATE,
+    &integer::PLUS,
+    &integer::ABSOLUTE_SIGN,
+    &integer::AND,
+    &integer::OR,
+    &integer::XOR,
+    &integer::NOT,
+    &integer::SHIFT_LEFT,
+    &integer::SHIFT_RIGHT,
+    &math::OPERATORS,
+    &text::OPERATORS,
+    &convert::OPERATORS,
+];
 
 /// The functions of that name.
 pub(super) fn named(name: &str) -> impl Iterator<Item = &'static Function> {
-    FUNCTIONS.into_iter().flatten().filter(move |function| function.name == name)
+    FUNCTIONS.iter().copied().flatten().filter(move |function| function.name == name)
 }
 
 /// The operators of that sign.
 pub(super) fn operators(sign: &str) -> impl Iterator<Item = &'static Function> {
-    OPERATORS.into_iter().flatten().filter(move |function| function.name == sign)
+    OPERATORS.iter().copied().flatten().filter(move |function| function.name == sign)
 }

@@ -122,10 +122,8 @@ pub trait Kv: Send + Sync {
 
     /// Cuts what a page's token stands for at the borders of shards, in key order: scans that go on from each of
     /// the tokens read the same rows as one that goes on from the whole, and may run at the same time.
-    fn split(
-        &self,
-        resume: Vec<u8>,
-    ) -> impl Future<Output = Result<Vec<Vec<u8>>, SqlError>> + Send;
+    fn split(&self, resume: Vec<u8>)
+    -> impl Future<Output = Result<Vec<Vec<u8>>, SqlError>> + Send;
 
     /// Buffers mutations in a transaction. `UNIQUE_VIOLATION` when an INSERT finds its row.
     fn write(

@@ -16,3 +16,5 @@ pub mod kv;
 pub mod parse;
 pub mod plan;
 pub mod scalar;
+pub mod session;
+pub mod settings;

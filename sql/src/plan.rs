@@ -51,6 +51,8 @@ pub struct Plan {
     columns: Option<Vec<OutputColumn>>,
     as_of: Option<AsOf>,
     locks: bool,
+    /// The tables that it is for.
+    catalog: Catalog,
     pub(crate) body: PlanBody,
 }
 
@@ -121,6 +123,7 @@ pub fn plan(
         columns,
         as_of: as_of(statement),
         locks: matches!(statement, Statement::Query(query) if query.lock.is_some()),
+        catalog: catalog.clone(),
         body,
     })
 }
@@ -203,6 +206,15 @@ fn as_of(statement: &Statement) -> Option<AsOf> {
 }
 
 impl Plan {
+    /// Whether these are the tables that it was made for: a table that was dropped and created again is another.
+    #[must_use]
+    pub fn is_for(&self, catalog: &Catalog) -> bool {
+        let ids = |catalog: &Catalog| -> Vec<_> {
+            catalog.0.iter().map(|(name, schema)| (name.clone(), schema.id())).collect()
+        };
+        ids(&self.catalog) == ids(catalog)
+    }
+
     /// The types of its parameters, all known.
     #[must_use]
     pub fn parameters(&self) -> &[Type] {

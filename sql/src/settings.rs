@@ -106,7 +106,8 @@ impl ClusterSetting {
     /// `INVALID_PARAMETER_VALUE`, with what would be one.
     pub fn check(&self, text: &str) -> Result<(), SqlError> {
         let hint = |example: &str, min: String, max: String| {
-            let message = format!("invalid value for cluster setting \"{}\": \"{text}\"", self.name);
+            let message =
+                format!("invalid value for cluster setting \"{}\": \"{text}\"", self.name);
             SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
                 .with_hint(format!("Give a value as {example}, from {min} to {max}."))
         };

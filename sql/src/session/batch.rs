@@ -3,17 +3,17 @@
 //! A program on the API has no SQL session: it names a transaction with each request, or has one begun. A batch
 //! without one is a transaction of its own, so it can be run again as a whole, like a single statement.
 
-use std::sync::Arc;
 
 use std::time::Duration;
 
 use proto::{Priority, TxnId};
 
-use super::statement::{Planned, hold, pause, priority_of, too_much_to_hold};
+use super::statement::{Planned, hold, is_planned, pause, priority_of, tag_of, too_much_to_hold};
 use super::{Output, Request, Session, State, Summary};
 use crate::error::{SqlError, SqlState};
 use crate::execute::Written;
 use crate::kv::{Begin, Commit, Kv, Transaction};
+use crate::parse::Statement;
 use crate::plan::{OutputColumn, PlanKind};
 use crate::scalar::value::Value;
 
@@ -77,13 +77,17 @@ impl Session {
         request: Request,
         out: &mut O,
     ) -> Result<(Summary, Option<TxnId>), SqlError> {
-        let statement = self.parsed(&request)?;
-        if statement.needs_session() {
+        let Some(statement) = self.parsed(&request)? else {
+            return Ok((Summary::default(), None));
+        };
+        if !is_planned(&statement) && !is_loose(&statement) {
             return Err(SqlError::new(
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
-                format!("{} needs a SQL session", statement.tag(0)),
+                format!("{} needs a SQL session", statement.tag()),
             )
-            .with_hint("Give sql_session on a Session stream, or use the API's Begin and Commit."));
+            .with_hint(
+                "Give sql_session on a Session stream, or use the API's Begin and Commit.",
+            ));
         }
         let (transaction, begun) = match scope {
             Scope::Own => return Ok((self.execute(kv, request, out).await?, None)),
@@ -122,10 +126,9 @@ impl Session {
             Scope::Own => self.batch_alone(kv, &planned).await,
             Scope::ReadOnly(begin) => {
                 let transaction = kv.begin(begin).await.map_err(at_start)?;
-                self.batch_in(kv, &planned, &transaction).await.map(|(results, _)| BatchResult {
-                    results,
-                    ..BatchResult::default()
-                })
+                self.batch_in(kv, &planned, &transaction)
+                    .await
+                    .map(|(results, _)| BatchResult { results, ..BatchResult::default() })
             }
             Scope::Existing(id) => self.batch_then(kv, &planned, existing(id), commit).await,
             Scope::Begin { retry_of, max_age } => {
@@ -146,13 +149,15 @@ impl Session {
         let mut planned = Vec::with_capacity(requests.len());
         for (number, request) in requests.into_iter().enumerate() {
             let statement = self.parsed(&request).map_err(|error| (number, error))?;
-            let plan = match statement.is_planned() {
+            let empty = || (number, not_in_batch("an empty statement"));
+            let statement = statement.ok_or_else(empty)?;
+            let plan = match is_planned(&statement) {
                 true => self.planned(kv, &statement, request).await,
-                false => Err(not_in_batch(&statement.tag(0))),
+                false => Err(not_in_batch(statement.tag())),
             };
             let plan = plan.map_err(|error| (number, error))?;
             if plan.plan.kind() == PlanKind::Ddl || plan.plan.as_of().is_some() {
-                return Err((number, not_in_batch(&statement.tag(0))));
+                return Err((number, not_in_batch(statement.tag())));
             }
             planned.push(plan);
         }
@@ -165,9 +170,8 @@ impl Session {
         kv: &K,
         planned: &[Planned],
     ) -> Result<BatchResult, BatchError> {
-        let reads = |planned: &Planned| {
-            planned.plan.kind() == PlanKind::Rows && !planned.plan.locks()
-        };
+        let reads =
+            |planned: &Planned| planned.plan.kind() == PlanKind::Rows && !planned.plan.locks();
         let read_only = planned.iter().all(reads);
         let mut retries = 0;
         let mut retry_of = None;
@@ -277,9 +281,20 @@ impl Session {
             },
         };
         result.count = written.rows;
-        result.tag = planned.statement.tag(written.rows);
+        result.tag = tag_of(&planned.statement, written.rows);
         Ok((result, written))
     }
+}
+
+/// Whether a statement that is not planned makes sense by itself.
+fn is_loose(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Show { .. }
+            | Statement::ShowAll
+            | Statement::ShowClusterSetting { .. }
+            | Statement::SetClusterSetting { .. }
+    )
 }
 
 fn not_in_batch(tag: &str) -> SqlError {
@@ -301,4 +316,3 @@ fn id_of(transaction: &Transaction) -> Option<TxnId> {
         Transaction::ReadOnly { .. } => None,
     }
 }
-

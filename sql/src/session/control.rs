@@ -4,7 +4,8 @@ use super::statement::begin_as_of;
 use super::{Output, Session, State, Summary};
 use crate::error::{SqlError, SqlState};
 use crate::kv::{Begin, Kv, Transaction};
-use crate::parse::{AsOf, SetValue, Statement};
+use crate::parse::ast::AsOf;
+use crate::parse::{SetValue, Statement};
 use crate::settings;
 
 const NO_TRANSACTION: &str = "WARNING:  there is no transaction in progress";
@@ -19,7 +20,6 @@ impl Session {
         out: &mut O,
     ) -> Result<Summary, SqlError> {
         match statement {
-            Statement::Empty => Ok(Summary::default()),
             Statement::Begin { modes, as_of } => self.begin(kv, modes.read_only, *as_of).await,
             Statement::Commit { chain } => self.commit(kv, *chain).await,
             Statement::Rollback { chain } => self.roll_back(kv, *chain).await,
@@ -43,9 +43,6 @@ impl Session {
             }
             Statement::Show { name } => self.show(name, out).await,
             Statement::ShowAll => self.show_all(out).await,
-            Statement::ShowTables => self.show_tables(kv, out).await,
-            Statement::ShowColumns { table } => self.show_columns(kv, &table.value, out).await,
-            Statement::ShowCreateTable { table } => self.show_create(kv, &table.value, out).await,
             Statement::ShowClusterSetting { name } => {
                 self.show_cluster(kv, name.as_deref(), out).await
             }
@@ -53,8 +50,25 @@ impl Session {
                 self.set_cluster(kv, name, value.clone()).await
             }
             Statement::DiscardAll => self.discard_all(),
-            Statement::Deallocate => Ok(Summary::of("DEALLOCATE")),
-            _ => Err(SqlError::new(SqlState::INTERNAL_ERROR, "this statement is planned")),
+            Statement::Savepoint { .. }
+            | Statement::ReleaseSavepoint { .. }
+            | Statement::RollbackToSavepoint { .. } => Err(SqlError::unsupported("savepoints")),
+            Statement::Prepare { .. }
+            | Statement::Execute { .. }
+            | Statement::Deallocate { .. } => Err(SqlError::unsupported("named statements")
+                .with_hint("Give parameters with each request: its text is planned once.")),
+            Statement::Query(_)
+            | Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::CreateTable(_)
+            | Statement::DropTable(_)
+            | Statement::Explain(_)
+            | Statement::ShowTables
+            | Statement::ShowColumns { .. }
+            | Statement::ShowCreateTable { .. } => {
+                Err(SqlError::new(SqlState::INTERNAL_ERROR, "this statement is planned"))
+            }
         }
     }
 

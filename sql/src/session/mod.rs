@@ -21,7 +21,7 @@ mod show;
 mod statement;
 mod variables;
 
-pub use batch::{BatchResult, Scope};
+pub use batch::{BatchError, BatchResult, Scope, StatementResult};
 pub use variables::{SERVER_VERSION, Variables};
 
 use std::collections::BTreeMap;
@@ -48,7 +48,10 @@ const PLAN_TEXT_MAX: usize = 16 << 10;
 /// Where the answer of a statement goes.
 pub trait Output: Send {
     /// Rows follow, with these columns. Once, before any row.
-    fn columns(&mut self, columns: &[OutputColumn]) -> impl Future<Output = Result<(), SqlError>> + Send;
+    fn columns(
+        &mut self,
+        columns: &[OutputColumn],
+    ) -> impl Future<Output = Result<(), SqlError>> + Send;
 
     /// Rows; waits until the client has caught up.
     fn rows(&mut self, rows: Vec<Vec<Value>>) -> impl Future<Output = Result<(), SqlError>> + Send;

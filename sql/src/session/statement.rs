@@ -8,10 +8,11 @@ use proto::Priority;
 use truetime::Timestamp;
 
 use super::{Known, Output, PLAN_TEXT_MAX, PLANS_MAX, Request, Session, State, Summary};
-use crate::error::{Origin, SqlError, SqlState};
+use crate::error::{SqlError, SqlState};
 use crate::execute::{Execution, Written};
-use crate::kv::{Begin, Commit, Kv, Transaction};
-use crate::parse::{self, AsOf, Limits, Statement};
+use crate::kv::{Begin, Kv, Transaction};
+use crate::parse::ast::AsOf;
+use crate::parse::{self, Limits, Statement};
 use crate::plan::{self, Catalog, Plan, PlanKind};
 use crate::scalar::cast::{Coercion, can_cast, cast};
 use crate::scalar::env::Env;
@@ -54,14 +55,14 @@ impl Session {
         request: Request,
         out: &mut O,
     ) -> Result<Summary, SqlError> {
-        let statement = self.parsed(&request)?;
-        if matches!(self.state, State::Failed) && !statement.ends_transaction() {
+        let Some(statement) = self.parsed(&request)? else { return Ok(Summary::default()) };
+        if matches!(self.state, State::Failed) && !ends_transaction(&statement) {
             return Err(SqlError::new(
                 SqlState::IN_FAILED_SQL_TRANSACTION,
                 "current transaction is aborted, commands ignored until end of transaction block",
             ));
         }
-        if !statement.is_planned() {
+        if !is_planned(&statement) {
             refuse_parameters(&request)?;
             return self.control(kv, &statement, out).await;
         }
@@ -73,18 +74,18 @@ impl Session {
         }
     }
 
-    /// Parses a text, or finds it among those known.
-    pub(super) fn parsed(&mut self, request: &Request) -> Result<Arc<Statement>, SqlError> {
+    /// Parses a text, or finds it among those known; nothing for a text without a statement.
+    pub(super) fn parsed(&mut self, request: &Request) -> Result<Option<Arc<Statement>>, SqlError> {
         self.uses += 1;
         let key = key_of(request);
         if let Some(known) = self.known.get_mut(&key) {
             known.used = self.uses;
-            return Ok(Arc::clone(&known.statement));
+            return Ok(Some(Arc::clone(&known.statement)));
         }
         let mut statements = parse::parse(&request.text, &Limits::default())?;
         let statement = match (statements.pop(), statements.is_empty()) {
             (Some(statement), true) => Arc::new(statement),
-            (None, _) => Arc::new(Statement::Empty),
+            (None, _) => return Ok(None),
             (Some(_), false) => {
                 return Err(SqlError::new(
                     SqlState::SYNTAX_ERROR,
@@ -93,12 +94,12 @@ impl Session {
                 .with_hint("Send them one by one, or as a batch."));
             }
         };
-        if statement.is_planned() && request.text.len() <= PLAN_TEXT_MAX {
+        if is_planned(&statement) && request.text.len() <= PLAN_TEXT_MAX {
             self.forget_oldest();
             let known = Known { statement: Arc::clone(&statement), plan: None, used: self.uses };
             self.known.insert(key, known);
         }
-        Ok(statement)
+        Ok(Some(statement))
     }
 
     fn forget_oldest(&mut self) {
@@ -162,7 +163,7 @@ impl Session {
                 check_locks(planned, transaction)?;
                 let mut execution = self.execution(kv, planned, Some(transaction));
                 let rows = deliver(kv, &mut execution, planned, Some(transaction), out).await?;
-                let mut summary = Summary::of(planned.statement.tag(rows));
+                let mut summary = Summary::of(tag_of(&planned.statement, rows));
                 summary.rows = rows;
                 summary.read_at = read_at(transaction);
                 Ok(summary)
@@ -176,13 +177,13 @@ impl Session {
                 if !mutations.is_empty() {
                     kv.write(*id, mutations).await?;
                 }
-                let mut summary = Summary::of(planned.statement.tag(rows));
+                let mut summary = Summary::of(tag_of(&planned.statement, rows));
                 summary.rows = rows;
                 Ok(summary)
             }
             PlanKind::Ddl => Err(SqlError::new(
                 SqlState::ACTIVE_SQL_TRANSACTION,
-                format!("{} cannot run inside a transaction block", planned.statement.tag(0)),
+                format!("{} cannot run inside a transaction block", planned.statement.tag()),
             )
             .with_hint("COMMIT first: in this release a change of the catalog is a transaction of its own.")),
         }
@@ -198,7 +199,7 @@ impl Session {
         if planned.plan.kind() == PlanKind::Ddl {
             let mut execution = self.execution(kv, planned, None);
             let notices = execution.ddl(kv).await?;
-            let mut summary = Summary::of(planned.statement.tag(0));
+            let mut summary = Summary::of(tag_of(&planned.statement, 0));
             summary.notices = notices;
             return Ok(summary);
         }
@@ -259,7 +260,7 @@ impl Session {
             }
         };
         let commit = kv.commit(id, written.mutations).await?;
-        let mut summary = Summary::of(planned.statement.tag(written.rows));
+        let mut summary = Summary::of(tag_of(&planned.statement, written.rows));
         summary.rows = written.rows;
         summary.commit = commit;
         Ok((summary, held))
@@ -275,7 +276,7 @@ impl Session {
         let begin = planned.plan.as_of().map_or(Begin::ReadOnly, begin_as_of);
         let mut retries = 0;
         loop {
-            let transaction = match planned.plan.reads_tables() {
+            let transaction = match planned.plan.needs_transaction() {
                 true => Some(kv.begin(begin).await?),
                 false => None,
             };
@@ -286,7 +287,7 @@ impl Session {
             let left = counted.any;
             match done {
                 Ok(rows) => {
-                    let mut summary = Summary::of(planned.statement.tag(rows));
+                    let mut summary = Summary::of(tag_of(&planned.statement, rows));
                     summary.rows = rows;
                     summary.retries = retries;
                     summary.read_at = transaction.as_ref().and_then(read_at);
@@ -385,9 +386,42 @@ pub(super) async fn hold<K: Kv>(
 
 /// A result that must be held does not fit.
 pub(super) fn too_much_to_hold(memory_max: usize) -> SqlError {
-    let message = format!("the result takes more than the {memory_max} bytes that a statement may hold");
+    let message =
+        format!("the result takes more than the {memory_max} bytes that a statement may hold");
     SqlError::new(SqlState::OUT_OF_MEMORY, message)
         .with_hint("Ask for less with LIMIT, or raise the cluster setting sql.memory_max.")
+}
+
+/// PostgreSQL's tag.
+pub(super) fn tag_of(statement: &Statement, rows: u64) -> String {
+    match statement {
+        Statement::Insert(_) => format!("INSERT 0 {rows}"),
+        Statement::Query(_) | Statement::Update(_) | Statement::Delete(_) => {
+            format!("{} {rows}", statement.tag())
+        }
+        _ => statement.tag().to_owned(),
+    }
+}
+
+/// Whether it is planned and executed; all others are the session's own.
+pub(super) fn is_planned(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Query(_)
+            | Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::CreateTable(_)
+            | Statement::DropTable(_)
+            | Statement::Explain(_)
+            | Statement::ShowTables
+            | Statement::ShowColumns { .. }
+            | Statement::ShowCreateTable { .. }
+    )
+}
+
+fn ends_transaction(statement: &Statement) -> bool {
+    matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. })
 }
 
 fn key_of(request: &Request) -> (String, Vec<Type>) {
@@ -395,11 +429,7 @@ fn key_of(request: &Request) -> (String, Vec<Type>) {
 }
 
 /// The values of a plan's parameters.
-fn bound(
-    types: &[Type],
-    given: Vec<(Value, Type)>,
-    env: &Env,
-) -> Result<Vec<Value>, SqlError> {
+fn bound(types: &[Type], given: Vec<(Value, Type)>, env: &Env) -> Result<Vec<Value>, SqlError> {
     if types.len() != given.len() {
         let message = format!(
             "the statement has {} parameters, and {} values were given",
@@ -442,11 +472,9 @@ fn check_locks(planned: &Planned, transaction: &Transaction) -> Result<(), SqlEr
 }
 
 fn read_only(planned: &Planned) -> SqlError {
-    let command = planned.statement.tag(0);
-    let command = command.split([' ', '0']).next().unwrap_or_default().to_owned();
     SqlError::new(
         SqlState::READ_ONLY_SQL_TRANSACTION,
-        format!("cannot execute {command} in a read-only transaction"),
+        format!("cannot execute {} in a read-only transaction", planned.statement.tag()),
     )
 }
 

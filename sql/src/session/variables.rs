@@ -20,7 +20,10 @@ enum Kind {
     Text,
     Boolean,
     OneOf(&'static [&'static str]),
-    Integer { min: i64, max: i64 },
+    Integer {
+        min: i64,
+        max: i64,
+    },
     /// Shown in milliseconds, 0 is off.
     Timeout,
     TimeZone,
@@ -68,7 +71,12 @@ const DEFINITIONS: [Definition; 33] = [
         "off",
         "whether transactions are read-only unless they say otherwise",
     ),
-    define("extra_float_digits", Kind::Integer { min: -15, max: 3 }, "1", "digits of DOUBLE PRECISION"),
+    define(
+        "extra_float_digits",
+        Kind::Integer { min: -15, max: 3 },
+        "1",
+        "digits of DOUBLE PRECISION",
+    ),
     define("idle_in_transaction_session_timeout", Kind::Timeout, "0", NO_EFFECT),
     define("in_hot_standby", Kind::Fixed, "off", "always off"),
     define("integer_datetimes", Kind::Fixed, "on", "always on"),
@@ -79,14 +87,23 @@ const DEFINITIONS: [Definition; 33] = [
     define("row_security", Kind::Boolean, "on", NO_EFFECT),
     define("search_path", Kind::Text, "\"$user\", public", NO_EFFECT),
     define("server_encoding", Kind::Fixed, "UTF8", "always UTF8"),
-    define("server_version", Kind::Fixed, SERVER_VERSION, "version of PostgreSQL that this resembles"),
+    define(
+        "server_version",
+        Kind::Fixed,
+        SERVER_VERSION,
+        "version of PostgreSQL that this resembles",
+    ),
     define("server_version_num", Kind::Fixed, "150000", "the same as a number"),
     define("session_authorization", Kind::Fixed, "root", "the user"),
     define("standard_conforming_strings", Kind::OneOf(&["on"]), "on", "always on"),
     define("statement_timeout", Kind::Timeout, "", "after how long a statement is cancelled"),
     define("synchronize_seqscans", Kind::Boolean, "on", NO_EFFECT),
-    define("synchronous_commit", Kind::OneOf(&["on", "remote_write", "remote_apply", "local", "off"]), "on",
-        "every commit is durable at a majority, whatever it says"),
+    define(
+        "synchronous_commit",
+        Kind::OneOf(&["on", "remote_write", "remote_apply", "local", "off"]),
+        "on",
+        "every commit is durable at a majority, whatever it says",
+    ),
     define("TimeZone", Kind::TimeZone, "UTC", "time zone of TIMESTAMPTZ in text"),
     define("transaction_deferrable", Kind::Boolean, "off", NO_EFFECT),
     define("transaction_isolation", Kind::Isolation, "serializable", "always serializable"),
@@ -218,8 +235,7 @@ impl Variables {
         random: u64,
     ) -> Env {
         let text = self.get("bytea_output");
-        let bytea_output =
-            if text == "escape" { ByteaOutput::Escape } else { ByteaOutput::Hex };
+        let bytea_output = if text == "escape" { ByteaOutput::Escape } else { ByteaOutput::Hex };
         let zone = time_zone(&self.get("TimeZone")).map(|(_, zone)| zone);
         Env {
             transaction_micros,
@@ -231,10 +247,16 @@ impl Variables {
             user: identity.user.clone(),
             database: identity.database.clone(),
             schema: "public".to_owned(),
-            version: format!("PostgreSQL {SERVER_VERSION} (Spandrel {})", env!("CARGO_PKG_VERSION")),
+            version: format!(
+                "PostgreSQL {SERVER_VERSION} (Spandrel {})",
+                env!("CARGO_PKG_VERSION")
+            ),
             backend_pid: 0,
             random,
-            settings: self.all().map(|(name, value, _)| (name.to_ascii_lowercase(), value)).collect(),
+            settings: self
+                .all()
+                .map(|(name, value, _)| (name.to_ascii_lowercase(), value))
+                .collect(),
         }
     }
 
@@ -271,8 +293,7 @@ fn check_settable(definition: &Definition) -> Result<(), SqlError> {
 fn checked(definition: &Definition, value: &str) -> Result<String, SqlError> {
     check_settable(definition)?;
     let invalid = || {
-        let message =
-            format!("invalid value for parameter \"{}\": \"{value}\"", definition.name);
+        let message = format!("invalid value for parameter \"{}\": \"{value}\"", definition.name);
         SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
     };
     let shown = match definition.kind {

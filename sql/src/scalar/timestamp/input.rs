@@ -55,6 +55,7 @@ struct Fields {
     /// Year with its count of digits, month, day.
     year: Option<(i64, usize)>,
     month: Option<i64>,
+    month_is_named: bool,
     day: Option<i64>,
     /// Hour, minute, second, microseconds.
     time: Option<[i64; 4]>,
@@ -71,7 +72,7 @@ struct Fields {
 pub(in crate::scalar) fn input(text: &str, env: &Env) -> Result<i64, SqlError> {
     let trimmed = text.trim_matches(crate::scalar::text::is_space);
     match trimmed.to_ascii_lowercase().as_str() {
-        "infinity" | "+infinity" => return Ok(INFINITY),
+        "infinity" => return Ok(INFINITY),
         "-infinity" => return Ok(MINUS_INFINITY),
         "epoch" => return Ok(0),
         "now" => return Ok(env.transaction_micros),
@@ -124,7 +125,8 @@ fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        let length = if crate::scalar::text::is_space(c) || c == ',' {
+        let ignored = c.is_ascii_punctuation() && !"+-".contains(c);
+        let length = if crate::scalar::text::is_space(c) || ignored {
             rest = &rest[1..];
             continue;
         } else if c.is_ascii_digit() {
@@ -231,7 +233,7 @@ fn month(word: &str) -> Option<i64> {
     let is = |name: &&str| {
         **name == lower || name[..3] == lower || (lower == "sept" && name.starts_with("sept"))
     };
-    let place = MONTHS.iter().position(|name| is(name))?;
+    let place = MONTHS.iter().position(is)?;
     i64::try_from(place + 1).ok()
 }
 
@@ -239,21 +241,23 @@ fn month(word: &str) -> Option<i64> {
 fn abbreviation(lower: &str) -> Option<i64> {
     let half_hours = match lower {
         "z" | "zulu" | "utc" | "ut" | "gmt" | "uct" | "wet" => 0,
-        "bst" | "cet" | "met" | "west" => 2,
-        "cest" | "mest" | "eet" | "sast" => 4,
-        "eest" | "msk" => 6,
-        "ist" => 4,
+        "bst" | "cet" | "met" | "mez" | "wat" => 2,
+        "cest" | "mest" | "mesz" | "eet" | "sast" | "ist" => 4,
+        "eest" | "msk" | "eat" | "idt" => 6,
         "pkt" => 10,
+        "bdt" => 12,
+        "ict" => 14,
         "hkt" | "sgt" | "awst" => 16,
         "jst" | "kst" => 18,
         "acst" => 19,
         "aest" => 20,
+        "acdt" => 21,
         "aedt" => 22,
         "nzst" => 24,
         "nzdt" => 26,
-        "brt" | "art" => -6,
+        "adt" | "brt" | "art" => -6,
         "nst" => -7,
-        "adt" => -6,
+        "ndt" => -5,
         "ast" | "edt" => -8,
         "est" | "cdt" => -10,
         "cst" | "mdt" => -12,
@@ -264,6 +268,15 @@ fn abbreviation(lower: &str) -> Option<i64> {
         _ => return None,
     };
     Some(half_hours * 1800)
+}
+
+fn check_time([hour, minute, second, micros]: [i64; 4]) -> Result<(), Problem> {
+    let past_midnight = hour == 24 && (minute, second, micros) != (0, 0, 0);
+    let past_minute = second == 60 && micros != 0;
+    if hour > 24 || minute > 59 || second > 60 || past_midnight || past_minute {
+        return Err(Problem::Field);
+    }
+    Ok(())
 }
 
 impl Fields {
@@ -318,7 +331,7 @@ impl Fields {
         let mut parts = text.split(':');
         let hour = integer(parts.next().unwrap_or(""))?;
         let minute = parts.next().unwrap_or("");
-        if minute.is_empty() || minute.contains('.') {
+        if minute.contains('.') {
             return Err(Problem::Format);
         }
         let (second, micros) = match parts.next() {
@@ -328,8 +341,10 @@ impl Fields {
         if parts.next().is_some() {
             return Err(Problem::Format);
         }
-        self.time = Some([hour, integer(minute)?, second, micros]);
-        Ok(())
+        let minute = if minute.is_empty() { 0 } else { integer(minute)? };
+        let time = [hour, minute, second, micros];
+        self.time = Some(time);
+        check_time(time)
     }
 
     fn offset(&mut self, text: &str) -> Result<(), Problem> {
@@ -365,29 +380,38 @@ impl Fields {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if self.has_date() && self.time.is_none() && (after_t || whole.len() == 6) {
             let at = |range: std::ops::Range<usize>| integer(whole.get(range).unwrap_or("0"));
-            if ![2, 4, 6].contains(&whole.len()) {
+            if ![4, 6].contains(&whole.len()) {
                 return Err(Problem::Format);
             }
             let (_, micros) = seconds(&format!("0.{fraction}"))?;
-            self.time = Some([at(0..2)?, at(2..4)?, at(4..6)?, micros]);
-            return Ok(());
+            let time = [at(0..2)?, at(2..4)?, at(4..6)?, micros];
+            self.time = Some(time);
+            return check_time(time);
         }
         if !fraction.is_empty() {
             return Err(Problem::Format);
         }
-        if !self.has_date() && self.month.is_none() && [6, 8].contains(&whole.len()) {
+        let has_none = !self.has_date() && self.month.is_none() && self.year.is_none();
+        if has_none && whole.len() >= 6 {
             let (year, rest) = whole.split_at(whole.len() - 4);
             self.year = Some((integer(year)?, year.len()));
             self.month = Some(integer(&rest[..2])?);
             self.day = Some(integer(&rest[2..])?);
             return Ok(());
         }
-        // Beside the name of a month: its day, or the year.
-        let could_be_day = whole.len() <= 2;
-        if could_be_day && self.day.is_none() && self.special_day.is_none() {
-            self.day = Some(integer(whole)?);
-        } else if self.year.is_none() && self.special_day.is_none() {
-            self.year = Some((integer(whole)?, whole.len()));
+        // What is not there yet, in the order of `DateStyle`, MDY; a long number is the year.
+        let value = integer(whole)?;
+        let is_long = whole.len() > 2;
+        if self.special_day.is_some() {
+            return Err(Problem::Format);
+        } else if self.year.is_none() && self.day.is_none() && is_long {
+            self.year = Some((value, whole.len()));
+        } else if self.month.is_none() {
+            self.month = Some(value);
+        } else if self.day.is_none() {
+            self.day = Some(value);
+        } else if self.year.is_none() {
+            self.year = Some((value, whole.len()));
         } else {
             return Err(Problem::Format);
         }
@@ -413,8 +437,14 @@ impl Fields {
                 (self.time, self.offset) = (Some([0; 4]), Some(0));
             }
             _ => {
-                if let Some(found) = month(&lower).filter(|_| self.month.is_none()) {
-                    self.month = Some(found);
+                if let Some(found) = month(&lower).filter(|_| !self.month_is_named) {
+                    // `8 Jan`: what was taken for the month is the day.
+                    let day = self.month.replace(found);
+                    if day.is_some() && self.day.is_some() {
+                        return Err(Problem::Format);
+                    }
+                    self.day = self.day.or(day);
+                    self.month_is_named = true;
                     return Ok(());
                 }
                 if self.offset.is_some() || self.zone.is_some() {
@@ -448,6 +478,10 @@ impl Fields {
     }
 
     fn days(&self) -> Result<i64, Problem> {
+        let within = |part: Option<i64>, max| part.is_none_or(|part| (1..=max).contains(&part));
+        if !within(self.month, 12) || !within(self.day, 31) {
+            return Err(Problem::Month);
+        }
         let (Some((year, digits)), Some(month), Some(day)) = (self.year, self.month, self.day)
         else {
             return Err(Problem::Format);
@@ -460,11 +494,8 @@ impl Fields {
             None if digits <= 2 => year + if year < 70 { 2000 } else { 1900 },
             Some(Era::Ad) | None => year,
         };
-        if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-            return Err(Problem::Month);
-        }
-        // Far beyond all instants; a larger one could not be counted in days.
-        if year > 1_000_000 || day > calendar::days_of_month(year, month) {
+        // A larger year is none in PostgreSQL either.
+        if year > i64::from(i32::MAX) || day > calendar::days_of_month(year, month) {
             return Err(Problem::Field);
         }
         Ok(Civil::date(year, month, day).days())
@@ -477,11 +508,6 @@ impl Fields {
             Some(Half::Am) if hour == 12 => hour = 0,
             Some(Half::Pm) if hour != 12 => hour += 12,
             Some(Half::Am | Half::Pm) | None => {}
-        }
-        let past_midnight = hour == 24 && (minute, second, micros) != (0, 0, 0);
-        let past_minute = second == 60 && micros != 0;
-        if hour > 24 || minute > 59 || second > 60 || past_midnight || past_minute {
-            return Err(Problem::Field);
         }
         Ok(((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + micros)
     }

@@ -14,10 +14,64 @@ pub(super) fn output(value: f64, extra_float_digits: i32) -> String {
         return if value < 0.0 { "-Infinity" } else { "Infinity" }.to_owned();
     }
     if extra_float_digits > 0 {
-        return layout(&format!("{value:e}"), 15);
+        return layout(&shortest(value), 15);
     }
     let digits = (15 + extra_float_digits).max(1);
     format_g(value, usize::try_from(digits).expect("it is at least 1"))
+}
+
+/// The shortest that reads back, in scientific notation.
+///
+/// Rust also gives one that lies just in the middle between two doubles and only reads back because ties go to
+/// the even one; PostgreSQL trusts no reader with that. Example: 1e23. And where two texts of that length are
+/// as near, PostgreSQL's last digit is even.
+fn shortest(value: f64) -> String {
+    let text = format!("{value:e}");
+    let (digits, _) = text.split_once('e').unwrap_or((&text, ""));
+    let places = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let even = format!("{value:.places$e}");
+    let text = if even.parse() == Ok(value) { even } else { text };
+    if !is_tie(value, &text) {
+        return text;
+    }
+    let longer = format!("{value:.15e}");
+    if longer.parse() == Ok(value) && !is_tie(value, &longer) {
+        longer
+    } else {
+        format!("{value:.16e}")
+    }
+}
+
+/// Whether a number in scientific notation is in the middle between a double and one next to it.
+fn is_tie(value: f64, scientific: &str) -> bool {
+    let bits = value.abs().to_bits();
+    let (fraction, exponent) = (u128::from(bits & ((1 << 52) - 1)), i64::try_from(bits >> 52));
+    let exponent = exponent.unwrap_or(0);
+    let (mantissa, exponent) =
+        if exponent == 0 { (fraction, -1074) } else { (fraction | 1 << 52, exponent - 1075) };
+    let Some((digits, power)) = scientific.split_once('e') else { return false };
+    let (whole, after) = digits.trim_start_matches('-').split_once('.').unwrap_or((digits, ""));
+    let whole = whole.trim_start_matches('-');
+    let (Ok(number), Ok(power)) = (format!("{whole}{after}").parse::<u128>(), power.parse::<i64>())
+    else {
+        return false;
+    };
+    let power = power - i64::try_from(after.len()).unwrap_or(0);
+    // number * 10^power as an odd number times a power of two, as the middle is.
+    let odd = match u32::try_from(power) {
+        Ok(power) => 5_u128.checked_pow(power).and_then(|fives| number.checked_mul(fives)),
+        Err(_) if power == -1 && number % 5 == 0 => Some(number / 5),
+        Err(_) => None,
+    };
+    let Some(odd) = odd.filter(|odd| *odd != 0) else { return false };
+    let twos = odd.trailing_zeros();
+    let (odd, power) = (odd >> twos, power + i64::from(twos));
+    let below = if fraction == 0 {
+        (4 * mantissa - 1, exponent - 2)
+    } else {
+        (2 * mantissa - 1, exponent - 1)
+    };
+    (odd, power) == (2 * mantissa + 1, exponent - 1) || (odd, power) == below
 }
 
 /// C's `%.*g`, for finite values.

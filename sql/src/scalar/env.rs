@@ -6,6 +6,8 @@
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 
+use super::timestamp;
+
 /// How bytes are written as text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ByteaOutput {
@@ -69,6 +71,12 @@ impl Default for Env {
 }
 
 impl Env {
+    /// The time zone that a setting means: a name, or an offset as POSIX has it.
+    #[must_use]
+    pub fn time_zone_named(name: &str) -> Option<TimeZone> {
+        timestamp::zone_named(name)
+    }
+
     /// The next sixty-four random bits (SplitMix64).
     pub fn next_random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -1,7 +1,7 @@
 //! Functions and operators, and which of those of one name a call means.
 //!
 //! An operator is a function whose name is its sign; the prefix operators have one argument. Which ones there
-//! are say the tables in [`functions`]; the choice is made in [`overload`].
+//! are say the tables in `functions/`; the choice is made in `overload.rs`.
 
 use std::fmt;
 
@@ -202,7 +202,14 @@ pub fn resolve_operator(
         Some(_) => "name and argument types. You might need to add explicit type casts.",
         None => "name and argument type. You might need to add an explicit type cast.",
     };
-    match overload::choose(candidates, &arguments) {
+    let choice = match overload::choose(candidates, &arguments) {
+        // With dates and intervals PostgreSQL has more of these than there are here.
+        overload::Choice::One(_) if known.is_none() && is_arithmetic(searched, left) => {
+            overload::Choice::Several
+        }
+        choice => choice,
+    };
+    match choice {
         overload::Choice::One(function) => Ok(Resolved::new(function, &arguments)),
         overload::Choice::None => error(
             SqlState::UNDEFINED_FUNCTION,
@@ -239,6 +246,14 @@ pub fn common_type(types: &[Type], what: &str) -> Result<Type, SqlError> {
         }
     }
     Ok(if common == Type::Unknown { Type::Text } else { common })
+}
+
+/// Whether PostgreSQL takes an operator for arithmetic of more than numbers.
+fn is_arithmetic(operator: &str, left: Option<Type>) -> bool {
+    match left {
+        Some(_) => matches!(operator, "+" | "-" | "*" | "/" | "%"),
+        None => operator == "-",
+    }
 }
 
 fn takes(function: &Function, count: usize) -> bool {

@@ -175,6 +175,26 @@ pub(super) fn remainder(a: Decimal, b: Decimal) -> Result<Decimal, SqlError> {
     exact(if negative { -rest } else { rest }, scale)
 }
 
+/// The greatest number that both are multiples of.
+pub(super) fn greatest_divisor(a: Decimal, b: Decimal) -> Result<Decimal, SqlError> {
+    let (mut x, mut y) = (a.abs(), b.abs());
+    let scale = a.scale().max(b.scale());
+    while !y.is_zero() {
+        (x, y) = (y, remainder(x, y)?);
+    }
+    padded(x, scale)
+}
+
+/// The least number that is a multiple of both.
+pub(super) fn least_multiple(a: Decimal, b: Decimal) -> Result<Decimal, SqlError> {
+    let scale = a.scale().max(b.scale());
+    if a.is_zero() || b.is_zero() {
+        return padded(Decimal::ZERO, scale);
+    }
+    let times = divide_to_integer(a.abs(), greatest_divisor(a, b)?)?;
+    padded(multiply(times, b.abs())?, scale)
+}
+
 /// How a digit that goes changes the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rounding {

@@ -124,9 +124,9 @@ fn scale_of(value: Decimal) -> i32 {
     i32::try_from(value.scale()).unwrap_or(0)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "weights are small")]
+#[expect(clippy::cast_possible_truncation, reason = "it is clamped")]
 fn truncated(value: f64) -> i32 {
-    value as i32
+    value.clamp(-1e6, 1e6) as i32
 }
 
 /// PostgreSQL's `estimate_ln_dweight`: the decimal exponent of the logarithm's first digit, roughly.
@@ -218,7 +218,7 @@ pub(super) fn sqrt(value: Decimal) -> Result<Decimal, SqlError> {
         return Err(double::power_error("cannot take square root of a negative number"));
     }
     let weight = numeric::weight(value);
-    let root_weight = if weight >= 0 { (weight + 1) * 2 - 1 } else { 1 - (1 - weight) * 2 };
+    let root_weight = (weight + 1) * 2 - 1;
     let places = (SIGNIFICANT_MIN - root_weight).max(scale_of(value)).clamp(0, 28);
     let mut digits = value.mantissa().to_string();
     if value.scale() % 2 == 1 {

@@ -152,18 +152,23 @@ fn from_base64(text: &str) -> Result<Vec<u8>, SqlError> {
             .with_hint("Input data is missing padding, is truncated, or is otherwise corrupted.")
     };
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut all, mut digits, mut padding) = (0_u32, 0, 0);
+    // How many bytes the group of four has that the first `=` is in. As in PostgreSQL, all after it have too.
+    let (mut all, mut digits, mut kept) = (0_u32, 0, None);
     for c in text.chars().filter(|c| !matches!(c, ' ' | '\t' | '\n' | '\r')) {
         let digit = if c == '=' {
-            if padding == 0 && digits < 2 {
-                return Err(invalid("unexpected \"=\" while decoding base64 sequence".to_owned()));
+            match (kept, digits) {
+                (None, 2) => kept = Some(1),
+                (None, 3) => kept = Some(2),
+                (None, _) => {
+                    let message = "unexpected \"=\" while decoding base64 sequence";
+                    return Err(invalid(message.to_owned()));
+                }
+                (Some(_), _) => {}
             }
-            padding += 1;
             0
         } else {
             let symbol = BASE64.iter().position(|symbol| char::from(*symbol) == c);
-            let symbol = symbol.filter(|_| padding == 0).and_then(|at| u32::try_from(at).ok());
-            symbol.ok_or_else(|| {
+            symbol.and_then(|at| u32::try_from(at).ok()).ok_or_else(|| {
                 invalid(format!("invalid symbol \"{c}\" found while decoding base64 sequence"))
             })?
         };
@@ -171,7 +176,7 @@ fn from_base64(text: &str) -> Result<Vec<u8>, SqlError> {
         digits += 1;
         if digits == 4 {
             let [_, three @ ..] = all.to_be_bytes();
-            bytes.extend_from_slice(three.get(..3 - padding).ok_or_else(end)?);
+            bytes.extend_from_slice(&three[..kept.unwrap_or(3)]);
             (all, digits) = (0, 0);
         }
     }

@@ -29,6 +29,9 @@ macro_rules! wrapped {
     };
 }
 
+/// As PostgreSQL has it.
+const RADIANS_PER_DEGREE: f64 = 0.017_453_292_519_943_295;
+
 type Float = Result<f64, SqlError>;
 type Exact = Result<Decimal, SqlError>;
 
@@ -51,8 +54,8 @@ wrapped! { double
     exp(0) = double::exp;
     ln(0) = double::ln;
     log10(0) = double::log10;
-    degrees(0) = |a: f64| -> Float { double::not_overflowed(a.to_degrees(), &[a]) };
-    radians(0) = |a: f64| -> Float { Ok(a.to_radians()) };
+    degrees(0) = |a: f64| -> Float { double::not_overflowed(a / RADIANS_PER_DEGREE, &[a]) };
+    radians(0) = |a: f64| -> Float { Ok(a * RADIANS_PER_DEGREE) };
     sin(0) = |a: f64| double::trigonometric(a, f64::sin);
     cos(0) = |a: f64| double::trigonometric(a, f64::cos);
     tan(0) = |a: f64| double::trigonometric(a, f64::tan);
@@ -70,6 +73,8 @@ wrapped! { numeric
     remainder_numeric(0, 1) = numeric::remainder;
     power_numeric(0, 1) = series::power;
     div(0, 1) = numeric::divide_to_integer;
+    gcd(0, 1) = numeric::greatest_divisor;
+    lcm(0, 1) = numeric::least_multiple;
     negate_numeric(0) = |a: Decimal| -> Exact { Ok(numeric::negate(a)) };
     same_numeric(0) = |a: Decimal| -> Exact { Ok(a) };
     absolute_numeric(0) = |a: Decimal| -> Exact { Ok(a.abs()) };
@@ -172,7 +177,7 @@ pub(super) static DOUBLES: [Function; 26] = [
     Function::new("random", &[], Double, random).volatile(),
 ];
 
-pub(super) static NUMERICS: [Function; 22] = [
+pub(super) static NUMERICS: [Function; 24] = [
     Function::new("abs", &[Numeric], Numeric, absolute_numeric),
     Function::new("ceil", &[Numeric], Numeric, ceil_numeric),
     Function::new("ceiling", &[Numeric], Numeric, ceil_numeric),
@@ -192,6 +197,8 @@ pub(super) static NUMERICS: [Function; 22] = [
     Function::new("log", &[Numeric, Numeric], Numeric, log_numeric),
     Function::new("mod", &[Numeric, Numeric], Numeric, remainder_numeric),
     Function::new("div", &[Numeric, Numeric], Numeric, div),
+    Function::new("gcd", &[Numeric, Numeric], Numeric, gcd),
+    Function::new("lcm", &[Numeric, Numeric], Numeric, lcm),
     Function::new("scale", &[Numeric], Int, scale),
     Function::new("min_scale", &[Numeric], Int, min_scale),
     Function::new("trim_scale", &[Numeric], Numeric, trim_scale),

@@ -3,6 +3,7 @@
 mod arguments;
 mod compare;
 mod convert;
+mod digest;
 mod integer;
 mod math;
 mod session;
@@ -12,7 +13,7 @@ mod time;
 use super::function::Function;
 
 /// The functions.
-static FUNCTIONS: [&[Function]; 11] = [
+static FUNCTIONS: [&[Function]; 12] = [
     &integer::ABSOLUTE,
     &integer::MOD,
     &integer::OTHERS,
@@ -20,6 +21,7 @@ static FUNCTIONS: [&[Function]; 11] = [
     &math::NUMERICS,
     &text::FUNCTIONS,
     &convert::FUNCTIONS,
+    &digest::FUNCTIONS,
     &convert::QUOTES,
     &convert::TYPE_NAMES,
     &time::FUNCTIONS,
@@ -52,6 +54,12 @@ static OPERATORS: [&[Function]; 23] = [
     &text::OPERATORS,
     &convert::OPERATORS,
 ];
+
+/// All of both.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = &'static Function> {
+    FUNCTIONS.iter().chain(&OPERATORS).copied().flatten()
+}
 
 /// The functions of that name.
 pub(super) fn named(name: &str) -> impl Iterator<Item = &'static Function> {

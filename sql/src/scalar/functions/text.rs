@@ -36,6 +36,8 @@ pub(super) fn check_length(length: usize) -> Result<(), SqlError> {
 fn single(c: char, mut mapped: impl Iterator<Item = char>) -> char {
     match (mapped.next(), mapped.next()) {
         (Some(one), None) => one,
+        // The one that C's library folds otherwise than Unicode says.
+        _ if c == 'İ' => 'i',
         _ => c,
     }
 }
@@ -162,6 +164,42 @@ fn rtrim(arguments: &[Value], _: &mut Env) -> Evaluated {
     string(text(arguments, 0)?.trim_end_matches(trimmed(arguments)?.as_slice()))
 }
 
+/// Bytes without those at the start, or at the end, that are among the second argument's.
+fn trimmed_bytes(arguments: &[Value], start: Trim, end: Trim) -> Evaluated {
+    let (mut whole, unwanted) = (bytes(arguments, 0)?, bytes(arguments, 1)?);
+    while let [first, rest @ ..] = whole {
+        if start == Trim::Keep || !unwanted.contains(first) {
+            break;
+        }
+        whole = rest;
+    }
+    while let [rest @ .., last] = whole {
+        if end == Trim::Keep || !unwanted.contains(last) {
+            break;
+        }
+        whole = rest;
+    }
+    Ok(Value::Bytes(whole.to_vec()))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trim {
+    Cut,
+    Keep,
+}
+
+fn btrim_bytes(arguments: &[Value], _: &mut Env) -> Evaluated {
+    trimmed_bytes(arguments, Trim::Cut, Trim::Cut)
+}
+
+fn ltrim_bytes(arguments: &[Value], _: &mut Env) -> Evaluated {
+    trimmed_bytes(arguments, Trim::Cut, Trim::Keep)
+}
+
+fn rtrim_bytes(arguments: &[Value], _: &mut Env) -> Evaluated {
+    trimmed_bytes(arguments, Trim::Keep, Trim::Cut)
+}
+
 /// So many characters, or all but so many if it is negative.
 fn portion(text: &str, count: i64) -> usize {
     let length = text.chars().count();
@@ -269,7 +307,8 @@ fn chr(arguments: &[Value], _: &mut Env) -> Evaluated {
         return error("null character not permitted".to_owned());
     }
     if code < 0 {
-        return error("character number must be positive".to_owned());
+        let message = "character number must be positive";
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
     }
     match u32::try_from(code).ok().and_then(char::from_u32) {
         Some(c) => string(c),
@@ -334,7 +373,7 @@ pub(super) static OPERATORS: [Function; 9] = [
     Function::new("^@", &[Text, Text], Boolean, starts_with),
 ];
 
-pub(super) static FUNCTIONS: [Function; 45] = [
+pub(super) static FUNCTIONS: [Function; 48] = [
     Function::new("lower", &[Text], Text, lower),
     Function::new("upper", &[Text], Text, upper),
     Function::new("initcap", &[Text], Text, initcap),
@@ -365,6 +404,9 @@ pub(super) static FUNCTIONS: [Function; 45] = [
     Function::new("ltrim", &[Text, Text], Text, ltrim),
     Function::new("rtrim", &[Text], Text, rtrim),
     Function::new("rtrim", &[Text, Text], Text, rtrim),
+    Function::new("btrim", &[Bytea, Bytea], Bytea, btrim_bytes),
+    Function::new("ltrim", &[Bytea, Bytea], Bytea, ltrim_bytes),
+    Function::new("rtrim", &[Bytea, Bytea], Bytea, rtrim_bytes),
     Function::new("left", &[Text, Int], Text, left),
     Function::new("right", &[Text, Int], Text, right),
     Function::new("lpad", &[Text, Int], Text, lpad),

@@ -27,7 +27,7 @@ fn clock(_: &[Value], env: &mut Env) -> Evaluated {
 fn extract(arguments: &[Value], env: &mut Env) -> Evaluated {
     let (name, micros) = (text(arguments, 0)?, timestamp(arguments, 1)?);
     match instants::extract(name, micros, &env.time_zone)? {
-        Extracted::Number(number) => Ok(Value::Numeric(number)),
+        Extracted::Number { exact, .. } => Ok(Value::Numeric(exact)),
         Extracted::Infinite(infinity) => numeric::from_double(infinity).map(Value::Numeric),
         Extracted::Nothing => Ok(Value::Null),
     }
@@ -36,7 +36,7 @@ fn extract(arguments: &[Value], env: &mut Env) -> Evaluated {
 fn date_part(arguments: &[Value], env: &mut Env) -> Evaluated {
     let (name, micros) = (text(arguments, 0)?, timestamp(arguments, 1)?);
     match instants::extract(name, micros, &env.time_zone)? {
-        Extracted::Number(number) => Ok(Value::Double(numeric::to_double(number))),
+        Extracted::Number { double, .. } => Ok(Value::Double(double)),
         Extracted::Infinite(infinity) => Ok(Value::Double(infinity)),
         Extracted::Nothing => Ok(Value::Null),
     }

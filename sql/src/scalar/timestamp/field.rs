@@ -62,11 +62,7 @@ impl Field {
             "timezone_minute" | "timezone_m" => Field::ZoneMinute,
             "week" | "weeks" | "w" => Field::Week,
             "year" | "years" | "y" | "yr" | "yrs" => Field::Year,
-            lower => {
-                let message =
-                    format!("unit \"{lower}\" not recognized for type timestamp with time zone");
-                return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
-            }
+            _ => return Err(unrecognized(name)),
         })
     }
 
@@ -85,6 +81,12 @@ impl Field {
     }
 }
 
+fn unrecognized(name: &str) -> SqlError {
+    let name = name.to_ascii_lowercase();
+    let message = format!("unit \"{name}\" not recognized for type timestamp with time zone");
+    SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
+}
+
 fn unsupported(name: &str) -> SqlError {
     let name = name.to_ascii_lowercase();
     let message = format!("unit \"{name}\" not supported for type timestamp with time zone");
@@ -93,8 +95,8 @@ fn unsupported(name: &str) -> SqlError {
 
 /// A field of an instant.
 pub(in crate::scalar) enum Extracted {
-    /// Exactly.
-    Number(Decimal),
+    /// Exactly, and as `date_part` computes it.
+    Number { exact: Decimal, double: f64 },
     /// That of an infinite instant, which may be negative.
     Infinite(f64),
     /// Nothing: the instant is infinite and the field goes round.
@@ -142,7 +144,16 @@ pub(in crate::scalar) fn extract(
         Field::Week => (civil.iso_week().1, 0),
         Field::Year => (shown_year(civil.year), 0),
     };
-    numeric::exact(i128::from(number), scale).map(Extracted::Number)
+    let exact = numeric::exact(i128::from(number), scale)?;
+    let fraction = |per: f64| small(civil.micros) / per;
+    let double = match field {
+        Field::Second => small(civil.second) + fraction(1e6),
+        Field::Milliseconds => small(civil.second) * 1e3 + fraction(1e3),
+        #[expect(clippy::cast_precision_loss, reason = "PostgreSQL rounds them too")]
+        Field::Epoch => micros as f64 / 1e6,
+        _ => numeric::to_double(exact),
+    };
+    Ok(Extracted::Number { exact, double })
 }
 
 /// There is no year zero.
@@ -155,14 +166,23 @@ fn century(year: i64, years: i64) -> i64 {
     if year > 0 { (year + years - 1) / years } else { -((years - year) / years) }
 }
 
+/// Exactly.
+#[expect(clippy::cast_precision_loss, reason = "they are microseconds of a day at most")]
+fn small(value: i64) -> f64 {
+    value as f64
+}
+
 /// Days since the start of the Julian period, with the fraction of the day.
 fn julian(days: i64, micros_of_day: i64) -> Result<Extracted, SqlError> {
     let fraction = numeric::divide(
         numeric::exact(i128::from(micros_of_day), 6)?,
         numeric::exact(86_400_000_000, 6)?,
     )?;
-    let whole = numeric::from_int(days + 2_440_588);
-    numeric::add(whole, fraction).map(Extracted::Number)
+    let whole = days + 2_440_588;
+    let seconds = micros_of_day / MICROS_PER_SECOND;
+    let seconds = small(seconds) + small(micros_of_day % MICROS_PER_SECOND) / 1e6;
+    let exact = numeric::add(numeric::from_int(whole), fraction)?;
+    Ok(Extracted::Number { exact, double: small(whole) + seconds / 86_400.0 })
 }
 
 /// What `date_trunc(name, micros)` is in a zone.
@@ -171,10 +191,10 @@ pub(in crate::scalar) fn truncate(
     micros: i64,
     zone: &TimeZone,
 ) -> Result<i64, SqlError> {
-    let field = Field::named(name)?;
     if !super::is_finite(micros) {
         return Ok(micros);
     }
+    let field = Field::named(name)?;
     let (civil, _) = super::local(micros, zone);
     let within = |step: i64| Ok(micros - civil.micros_of_day().rem_euclid(step));
     let year = civil.year;
@@ -196,15 +216,14 @@ pub(in crate::scalar) fn truncate(
         Field::Decade => Civil::date(year.div_euclid(10) * 10, 1, 1),
         Field::Century => Civil::date((year - 1).div_euclid(100) * 100 + 1, 1, 1),
         Field::Millennium => Civil::date((year - 1).div_euclid(1000) * 1000 + 1, 1, 1),
+        // PostgreSQL knows these for `extract` only.
         Field::DayOfWeek
         | Field::DayOfYear
         | Field::Epoch
         | Field::IsoDayOfWeek
         | Field::IsoYear
-        | Field::Julian
-        | Field::Zone
-        | Field::ZoneHour
-        | Field::ZoneMinute => return Err(unsupported(name)),
+        | Field::Julian => return Err(unrecognized(name)),
+        Field::Zone | Field::ZoneHour | Field::ZoneMinute => return Err(unsupported(name)),
     };
     super::of_local(start.to_micros(), zone).ok_or_else(|| super::out_of_range(None))
 }

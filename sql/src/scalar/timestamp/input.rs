@@ -71,7 +71,7 @@ struct Fields {
 pub(in crate::scalar) fn input(text: &str, env: &Env) -> Result<i64, SqlError> {
     let trimmed = text.trim_matches(crate::scalar::text::is_space);
     match trimmed.to_ascii_lowercase().as_str() {
-        "infinity" | "+infinity" => return Ok(INFINITY),
+        "infinity" => return Ok(INFINITY),
         "-infinity" => return Ok(MINUS_INFINITY),
         "epoch" => return Ok(0),
         "now" => return Ok(env.transaction_micros),
@@ -124,7 +124,8 @@ fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
-        let length = if crate::scalar::text::is_space(c) || c == ',' {
+        let ignored = c.is_ascii_punctuation() && !"+-".contains(c);
+        let length = if crate::scalar::text::is_space(c) || ignored {
             rest = &rest[1..];
             continue;
         } else if c.is_ascii_digit() {
@@ -231,7 +232,7 @@ fn month(word: &str) -> Option<i64> {
     let is = |name: &&str| {
         **name == lower || name[..3] == lower || (lower == "sept" && name.starts_with("sept"))
     };
-    let place = MONTHS.iter().position(|name| is(name))?;
+    let place = MONTHS.iter().position(is)?;
     i64::try_from(place + 1).ok()
 }
 
@@ -318,7 +319,7 @@ impl Fields {
         let mut parts = text.split(':');
         let hour = integer(parts.next().unwrap_or(""))?;
         let minute = parts.next().unwrap_or("");
-        if minute.is_empty() || minute.contains('.') {
+        if minute.contains('.') {
             return Err(Problem::Format);
         }
         let (second, micros) = match parts.next() {
@@ -328,7 +329,8 @@ impl Fields {
         if parts.next().is_some() {
             return Err(Problem::Format);
         }
-        self.time = Some([hour, integer(minute)?, second, micros]);
+        let minute = if minute.is_empty() { 0 } else { integer(minute)? };
+        self.time = Some([hour, minute, second, micros]);
         Ok(())
     }
 
@@ -365,7 +367,7 @@ impl Fields {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if self.has_date() && self.time.is_none() && (after_t || whole.len() == 6) {
             let at = |range: std::ops::Range<usize>| integer(whole.get(range).unwrap_or("0"));
-            if ![2, 4, 6].contains(&whole.len()) {
+            if ![4, 6].contains(&whole.len()) {
                 return Err(Problem::Format);
             }
             let (_, micros) = seconds(&format!("0.{fraction}"))?;
@@ -463,8 +465,8 @@ impl Fields {
         if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
             return Err(Problem::Month);
         }
-        // Far beyond all instants; a larger one could not be counted in days.
-        if year > 1_000_000 || day > calendar::days_of_month(year, month) {
+        // A larger year is none in PostgreSQL either.
+        if year > i64::from(i32::MAX) || day > calendar::days_of_month(year, month) {
             return Err(Problem::Field);
         }
         Ok(Civil::date(year, month, day).days())

@@ -118,7 +118,20 @@ pub(super) fn output(micros: i64, zone: &TimeZone) -> String {
     text
 }
 
-/// The time zone of that name, in any case, out of the database that is built in.
+/// The time zone of that name, in any case, out of the database that is built in; or an offset as POSIX has it,
+/// which counts to the west: `+02`, `UTC+3:30`.
 pub(super) fn zone_named(name: &str) -> Option<TimeZone> {
-    TimeZoneDatabase::bundled().get(name).ok()
+    if let Ok(zone) = TimeZoneDatabase::bundled().get(name) {
+        return Some(zone);
+    }
+    let offset = name.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let (west, digits) = match offset.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, offset.strip_prefix('+').unwrap_or(offset)),
+    };
+    let (hours, minutes) = digits.split_once(':').unwrap_or((digits, "0"));
+    let number =
+        |text: &str, max: i32| text.parse().ok().filter(|number| (0..=max).contains(number));
+    let seconds = number(hours, 24)? * 3600 + number(minutes, 59)? * 60;
+    jiff::tz::Offset::from_seconds(-west * seconds).ok().map(TimeZone::fixed)
 }

@@ -1,1 +1,5 @@
-//! Tests.
+//! Tests of whole statements.
+
+mod engine;
+mod memory_kv;
+mod scripts;

@@ -120,6 +120,10 @@ impl Engine {
             }
             statement => {
                 let plan = self.plan(statement, types)?;
+                if plan.parameters().len() > parameters.len() {
+                    let message = format!("there is no parameter ${}", parameters.len() + 1);
+                    return Err(SqlError::new(SqlState::UNDEFINED_PARAMETER, message));
+                }
                 self.execute(statement, Arc::new(plan), parameters)
             }
         }

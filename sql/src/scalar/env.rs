@@ -71,10 +71,11 @@ impl Default for Env {
 }
 
 impl Env {
-    /// The time zone that a setting means: a name, or an offset as POSIX has it.
+    /// The time zone that the setting `TimeZone` means: a name, hours to the east, or an offset as POSIX has it,
+    /// which counts to the west.
     #[must_use]
     pub fn time_zone_named(name: &str) -> Option<TimeZone> {
-        timestamp::zone_named(name)
+        timestamp::zone_of_setting(name)
     }
 
     /// The next sixty-four random bits (SplitMix64).

@@ -35,7 +35,17 @@ pub(super) fn matches(text: &[u8], pattern: &[u8], unit: Unit) -> Result<bool, S
     while at < text.len() {
         let literal = match pattern.get(sought) {
             Some(b'%') => {
-                sought += 1;
+                // What follows is seen before it is known whether any text is left for it, as in PostgreSQL.
+                while let Some(wildcard @ (b'%' | b'_')) = pattern.get(sought) {
+                    if *wildcard == b'_' {
+                        let Some(first) = text.get(at) else { return Ok(false) };
+                        at += unit.length(*first);
+                    }
+                    sought += 1;
+                }
+                if pattern[sought..] == *b"\\" {
+                    return Err(ends_in_escape());
+                }
                 last = Some((sought, at));
                 continue;
             }
@@ -44,11 +54,7 @@ pub(super) fn matches(text: &[u8], pattern: &[u8], unit: Unit) -> Result<bool, S
                 sought += 1;
                 continue;
             }
-            Some(b'\\') => {
-                let message = "LIKE pattern must not end with escape character";
-                let error = || SqlError::new(SqlState::INVALID_ESCAPE_SEQUENCE, message);
-                Some((*pattern.get(sought + 1).ok_or_else(error)?, 2))
-            }
+            Some(b'\\') => Some((*pattern.get(sought + 1).ok_or_else(ends_in_escape)?, 2)),
             Some(byte) => Some((*byte, 1)),
             None => None,
         };
@@ -67,6 +73,11 @@ pub(super) fn matches(text: &[u8], pattern: &[u8], unit: Unit) -> Result<bool, S
         }
     }
     Ok(pattern[sought.min(pattern.len())..].iter().all(|byte| *byte == b'%'))
+}
+
+fn ends_in_escape() -> SqlError {
+    let message = "LIKE pattern must not end with escape character";
+    SqlError::new(SqlState::INVALID_ESCAPE_SEQUENCE, message)
 }
 
 /// The pattern with backslashes for its own escape character; none if that is empty.

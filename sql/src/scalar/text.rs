@@ -72,15 +72,24 @@ fn boolean(text: &str) -> Result<bool, SqlError> {
 fn integer(text: &str, ty: Type) -> Result<i64, SqlError> {
     let trimmed = text.trim_matches(is_space);
     let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
+    let (min, max) = bounds(ty);
+    let out_of_range = || {
+        let message = format!("value \"{text}\" is out of range for type {ty}");
+        SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, message)
+    };
+    // Like PostgreSQL, count digits first and look at what follows them then.
+    let counted = digits.bytes().take_while(u8::is_ascii_digit).try_fold(0_u64, |all, digit| {
+        let all = all.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        (all <= max.unsigned_abs() + 1).then_some(all)
+    });
+    if counted.is_none() {
+        return Err(out_of_range());
+    }
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(invalid(text, ty));
     }
-    let (min, max) = bounds(ty);
     let value = trimmed.parse::<i64>().ok().filter(|value| (min..=max).contains(value));
-    value.ok_or_else(|| {
-        let message = format!("value \"{text}\" is out of range for type {ty}");
-        SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, message)
-    })
+    value.ok_or_else(out_of_range)
 }
 
 /// Bytes in hexadecimal.

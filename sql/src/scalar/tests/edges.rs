@@ -275,11 +275,21 @@ fn words_for_instants_come_from_the_environment() {
         let value = Value::from_text(word, Type::TimestampTz, &env).unwrap();
         assert_eq!(value.to_text(Type::TimestampTz, &env), expected, "{word}");
     }
-    let east = Env::time_zone_named("-03:30").unwrap();
-    let env = Env { time_zone: east, ..env };
-    let shown = Value::TimestampTz(0).to_text(Type::TimestampTz, &env);
-    assert_eq!(shown, "1970-01-01 03:30:00+03:30");
-    assert!(Env::time_zone_named("nowhere").is_none());
+    for (name, expected) in [
+        ("-03:30", "1970-01-01 03:30:00+03:30"),
+        ("+02:30", "1969-12-31 21:30:00-02:30"),
+        ("UTC+3", "1969-12-31 21:00:00-03"),
+        ("5", "1970-01-01 05:00:00+05"),
+        ("-5", "1969-12-31 19:00:00-05"),
+        ("+02", "1970-01-01 02:00:00+02"),
+        ("5.5", "1970-01-01 05:30:00+05:30"),
+    ] {
+        let env = Env { time_zone: Env::time_zone_named(name).unwrap(), ..Env::default() };
+        assert_eq!(Value::TimestampTz(0).to_text(Type::TimestampTz, &env), expected, "{name}");
+    }
+    for name in ["nowhere", "", "+", "++5", "168", "é"] {
+        assert!(Env::time_zone_named(name).is_none(), "{name}");
+    }
 }
 
 #[test]

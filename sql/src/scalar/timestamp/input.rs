@@ -55,6 +55,7 @@ struct Fields {
     /// Year with its count of digits, month, day.
     year: Option<(i64, usize)>,
     month: Option<i64>,
+    month_is_named: bool,
     day: Option<i64>,
     /// Hour, minute, second, microseconds.
     time: Option<[i64; 4]>,
@@ -240,21 +241,23 @@ fn month(word: &str) -> Option<i64> {
 fn abbreviation(lower: &str) -> Option<i64> {
     let half_hours = match lower {
         "z" | "zulu" | "utc" | "ut" | "gmt" | "uct" | "wet" => 0,
-        "bst" | "cet" | "met" | "west" => 2,
-        "cest" | "mest" | "eet" | "sast" => 4,
-        "eest" | "msk" => 6,
-        "ist" => 4,
+        "bst" | "cet" | "met" | "mez" | "wat" => 2,
+        "cest" | "mest" | "mesz" | "eet" | "sast" | "ist" => 4,
+        "eest" | "msk" | "eat" | "idt" => 6,
         "pkt" => 10,
+        "bdt" => 12,
+        "ict" => 14,
         "hkt" | "sgt" | "awst" => 16,
         "jst" | "kst" => 18,
         "acst" => 19,
         "aest" => 20,
+        "acdt" => 21,
         "aedt" => 22,
         "nzst" => 24,
         "nzdt" => 26,
-        "brt" | "art" => -6,
+        "adt" | "brt" | "art" => -6,
         "nst" => -7,
-        "adt" => -6,
+        "ndt" => -5,
         "ast" | "edt" => -8,
         "est" | "cdt" => -10,
         "cst" | "mdt" => -12,
@@ -265,6 +268,15 @@ fn abbreviation(lower: &str) -> Option<i64> {
         _ => return None,
     };
     Some(half_hours * 1800)
+}
+
+fn check_time([hour, minute, second, micros]: [i64; 4]) -> Result<(), Problem> {
+    let past_midnight = hour == 24 && (minute, second, micros) != (0, 0, 0);
+    let past_minute = second == 60 && micros != 0;
+    if hour > 24 || minute > 59 || second > 60 || past_midnight || past_minute {
+        return Err(Problem::Field);
+    }
+    Ok(())
 }
 
 impl Fields {
@@ -330,8 +342,9 @@ impl Fields {
             return Err(Problem::Format);
         }
         let minute = if minute.is_empty() { 0 } else { integer(minute)? };
-        self.time = Some([hour, minute, second, micros]);
-        Ok(())
+        let time = [hour, minute, second, micros];
+        self.time = Some(time);
+        check_time(time)
     }
 
     fn offset(&mut self, text: &str) -> Result<(), Problem> {
@@ -371,25 +384,34 @@ impl Fields {
                 return Err(Problem::Format);
             }
             let (_, micros) = seconds(&format!("0.{fraction}"))?;
-            self.time = Some([at(0..2)?, at(2..4)?, at(4..6)?, micros]);
-            return Ok(());
+            let time = [at(0..2)?, at(2..4)?, at(4..6)?, micros];
+            self.time = Some(time);
+            return check_time(time);
         }
         if !fraction.is_empty() {
             return Err(Problem::Format);
         }
-        if !self.has_date() && self.month.is_none() && [6, 8].contains(&whole.len()) {
+        let has_none = !self.has_date() && self.month.is_none() && self.year.is_none();
+        if has_none && whole.len() >= 6 {
             let (year, rest) = whole.split_at(whole.len() - 4);
             self.year = Some((integer(year)?, year.len()));
             self.month = Some(integer(&rest[..2])?);
             self.day = Some(integer(&rest[2..])?);
             return Ok(());
         }
-        // Beside the name of a month: its day, or the year.
-        let could_be_day = whole.len() <= 2;
-        if could_be_day && self.day.is_none() && self.special_day.is_none() {
-            self.day = Some(integer(whole)?);
-        } else if self.year.is_none() && self.special_day.is_none() {
-            self.year = Some((integer(whole)?, whole.len()));
+        // What is not there yet, in the order of `DateStyle`, MDY; a long number is the year.
+        let value = integer(whole)?;
+        let is_long = whole.len() > 2;
+        if self.special_day.is_some() {
+            return Err(Problem::Format);
+        } else if self.year.is_none() && self.day.is_none() && is_long {
+            self.year = Some((value, whole.len()));
+        } else if self.month.is_none() {
+            self.month = Some(value);
+        } else if self.day.is_none() {
+            self.day = Some(value);
+        } else if self.year.is_none() {
+            self.year = Some((value, whole.len()));
         } else {
             return Err(Problem::Format);
         }
@@ -415,8 +437,14 @@ impl Fields {
                 (self.time, self.offset) = (Some([0; 4]), Some(0));
             }
             _ => {
-                if let Some(found) = month(&lower).filter(|_| self.month.is_none()) {
-                    self.month = Some(found);
+                if let Some(found) = month(&lower).filter(|_| !self.month_is_named) {
+                    // `8 Jan`: what was taken for the month is the day.
+                    let day = self.month.replace(found);
+                    if day.is_some() && self.day.is_some() {
+                        return Err(Problem::Format);
+                    }
+                    self.day = self.day.or(day);
+                    self.month_is_named = true;
                     return Ok(());
                 }
                 if self.offset.is_some() || self.zone.is_some() {
@@ -450,6 +478,10 @@ impl Fields {
     }
 
     fn days(&self) -> Result<i64, Problem> {
+        let within = |part: Option<i64>, max| part.is_none_or(|part| (1..=max).contains(&part));
+        if !within(self.month, 12) || !within(self.day, 31) {
+            return Err(Problem::Month);
+        }
         let (Some((year, digits)), Some(month), Some(day)) = (self.year, self.month, self.day)
         else {
             return Err(Problem::Format);
@@ -462,9 +494,6 @@ impl Fields {
             None if digits <= 2 => year + if year < 70 { 2000 } else { 1900 },
             Some(Era::Ad) | None => year,
         };
-        if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-            return Err(Problem::Month);
-        }
         // A larger year is none in PostgreSQL either.
         if year > i64::from(i32::MAX) || day > calendar::days_of_month(year, month) {
             return Err(Problem::Field);
@@ -479,11 +508,6 @@ impl Fields {
             Some(Half::Am) if hour == 12 => hour = 0,
             Some(Half::Pm) if hour != 12 => hour += 12,
             Some(Half::Am | Half::Pm) | None => {}
-        }
-        let past_midnight = hour == 24 && (minute, second, micros) != (0, 0, 0);
-        let past_minute = second == 60 && micros != 0;
-        if hour > 24 || minute > 59 || second > 60 || past_midnight || past_minute {
-            return Err(Problem::Field);
         }
         Ok(((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + micros)
     }

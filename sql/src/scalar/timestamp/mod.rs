@@ -125,13 +125,35 @@ pub(super) fn zone_named(name: &str) -> Option<TimeZone> {
         return Some(zone);
     }
     let offset = name.trim_start_matches(|c: char| c.is_ascii_alphabetic());
-    let (west, digits) = match offset.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, offset.strip_prefix('+').unwrap_or(offset)),
-    };
+    let (sign, digits) = offset.split_at_checked(1)?;
     let (hours, minutes) = digits.split_once(':').unwrap_or((digits, "0"));
-    let number =
-        |text: &str, max: i32| text.parse().ok().filter(|number| (0..=max).contains(number));
+    let number = |text: &str, max: i32| match text.starts_with('+') {
+        true => None,
+        false => text.parse().ok().filter(|number| (0..=max).contains(number)),
+    };
     let seconds = number(hours, 24)? * 3600 + number(minutes, 59)? * 60;
-    jiff::tz::Offset::from_seconds(-west * seconds).ok().map(TimeZone::fixed)
+    match sign {
+        "+" => fixed_zone(-seconds),
+        "-" => fixed_zone(seconds),
+        _ => None,
+    }
+}
+
+/// The time zone that the setting of that name means: like [`zone_named`], but a mere number is hours to the east,
+/// with a fraction if need be.
+pub(super) fn zone_of_setting(value: &str) -> Option<TimeZone> {
+    let unsigned = value.strip_prefix(['+', '-']).unwrap_or(value);
+    let is_number = unsigned.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match value.parse::<f64>().ok().filter(|_| is_number) {
+        Some(hours) => {
+            let seconds = crate::scalar::double::to_integer(hours * 3600.0, -93_599, 93_599)?;
+            fixed_zone(i32::try_from(seconds).ok()?)
+        }
+        None => zone_named(value),
+    }
+}
+
+/// A zone that many seconds ahead of UTC.
+fn fixed_zone(seconds: i32) -> Option<TimeZone> {
+    jiff::tz::Offset::from_seconds(seconds).ok().map(TimeZone::fixed)
 }

@@ -63,7 +63,7 @@ impl Default for Limits {
 pub fn parse(text: &str, limits: &Limits) -> Result<Vec<Statement>, SqlError> {
     let source = Source::new(text);
     let mut tokens = tokens::tokenize(&source, limits)?;
-    tokens::mark_symmetric(&mut tokens);
+    tokens::respell(&mut tokens);
     let statements = tokens.split(|token| token.token == Token::SemiColon);
     let statements = statements.filter(|tokens| !tokens.is_empty());
     statements.map(|tokens| statement(&Context { source: &source, limits }, tokens)).collect()
@@ -73,7 +73,7 @@ pub fn parse(text: &str, limits: &Limits) -> Result<Vec<Statement>, SqlError> {
 pub(crate) fn parse_expression(text: &str, limits: &Limits) -> Result<ast::Expr, SqlError> {
     let source = Source::new(text);
     let mut tokens = tokens::tokenize(&source, limits)?;
-    tokens::mark_symmetric(&mut tokens);
+    tokens::respell(&mut tokens);
     tokens::check_shape(&source, &tokens, limits)?;
     let context = Context { source: &source, limits };
     let (expr, consumed) = context.expression(&tokens)?;

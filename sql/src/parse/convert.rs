@@ -44,7 +44,7 @@ pub(super) fn statement(
             if object_type != sql::ObjectType::Table {
                 return Err(unsupported_statement(&format!("DROP {object_type}")));
             }
-            let names = names.into_iter().map(|name| table_name(context, name));
+            let names = names.into_iter().map(|name| own_table_name(context, name));
             let names = names.collect::<Result<_, _>>()?;
             Ok(Statement::DropTable(super::ast::DropTable { names, if_exists }))
         }
@@ -119,7 +119,24 @@ fn table_name(context: &Context<'_>, object: sql::ObjectName) -> Result<Name, Sq
     match parts.pop() {
         None => Ok(last),
         Some(schema) if schema.value == "public" && parts.len() <= 1 => Ok(last),
-        Some(schema) => Err(no_schema(&schema)),
+        Some(schema) => {
+            let message = format!("relation \"{}.{}\" does not exist", schema.value, last.value);
+            Err(SqlError::new(SqlState::UNDEFINED_TABLE, message)
+                .at(schema.at)
+                .with_hint("All tables are in the schema public."))
+        }
+    }
+}
+
+/// The name of a table to create or to drop.
+fn own_table_name(context: &Context<'_>, object: sql::ObjectName) -> Result<Name, SqlError> {
+    match object.0.first() {
+        Some(sql::ObjectNamePart::Identifier(schema))
+            if object.0.len() == 2 && schema.value != "public" =>
+        {
+            Err(no_schema(&name(context, schema.clone())))
+        }
+        _ => table_name(context, object),
     }
 }
 

@@ -305,8 +305,9 @@ impl Chain {
     }
 }
 
-/// Puts a sign that sqlparser knows in the place of SYMMETRIC, which it does not.
-pub(super) fn mark_symmetric(tokens: &mut Vec<TokenWithSpan>) {
+/// Writes what sqlparser does not know in words that it does: BETWEEN SYMMETRIC with a sign, BETWEEN ASYMMETRIC
+/// and TRIM (LEADING FROM ..) without their words of noise.
+pub(super) fn respell(tokens: &mut Vec<TokenWithSpan>) {
     let is = |token: &TokenWithSpan, keyword| match &token.token {
         Token::Word(word) => word.quote_style.is_none() && word.keyword == keyword,
         _ => false,
@@ -316,10 +317,13 @@ pub(super) fn mark_symmetric(tokens: &mut Vec<TokenWithSpan>) {
             tokens[at].token = Token::AtDashAt;
         }
     }
-    let mut between = false;
+    let (mut between, mut side) = (false, false);
     tokens.retain(|token| {
-        let noise = between && is(token, Keyword::ASYMMETRIC);
+        let noise =
+            (between && is(token, Keyword::ASYMMETRIC)) || (side && is(token, Keyword::FROM));
         between = is(token, Keyword::BETWEEN);
+        let sides = [Keyword::BOTH, Keyword::LEADING, Keyword::TRAILING];
+        side = sides.iter().any(|keyword| is(token, *keyword));
         !noise
     });
 }

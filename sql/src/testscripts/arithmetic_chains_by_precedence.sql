@@ -2,12 +2,12 @@
 SELECT 1 + 2 * 3 - 4 / 2 % 3, (1 + 2) * 3, -2 + 3, 2 ^ 3 ^ 2, - 2 ^ 2
 ---
 ?column?|?column?|?column?|?column?|?column?
-5|9|1|64|-4
+5|9|1|64|4
 
 SELECT 1 < 2 = true, NOT 1 > 2 AND true OR false
 ---
-?column?|?column?
-t|t
+ERROR:  42601: syntax error at or near "="
+HINT:  Comparisons do not chain; use AND, or parentheses.
 
 SELECT 10 - 2 - 3, 100 / 10 / 5, 'a' || 1 || 'b'
 ---
@@ -26,8 +26,8 @@ SELECT 7 & 3 | 8, 1 << 4 >> 2, ~ 5
 
 SELECT 1 = 1 = true, 1 + NULL, NULL || 'x'
 ---
-?column?|?column?|?column?
-t|NULL|NULL
+ERROR:  42601: syntax error at or near "="
+HINT:  Comparisons do not chain; use AND, or parentheses.
 
 SELECT 1 / 0
 ---

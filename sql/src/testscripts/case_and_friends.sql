@@ -29,8 +29,7 @@ NULL|1|x
 
 SELECT coalesce()
 ---
-ERROR:  42883: function coalesce() does not exist
-HINT:  No function matches the given name and argument types. You might need to add explicit type casts.
+ERROR:  42601: syntax error in coalesce()
 POSITION:  8
 
 SELECT nullif(1, 2), nullif('a', 'a'), nullif(1, 1.0), nullif(NULL, 1)
@@ -45,8 +44,7 @@ greatest|least|greatest
 
 SELECT nullif(1)
 ---
-ERROR:  42883: function nullif(integer) does not exist
-HINT:  No function matches the given name and argument types. You might need to add explicit type casts.
+ERROR:  42601: syntax error in nullif()
 POSITION:  8
 
 SELECT CASE 1 WHEN 1.0 THEN 'eq' END, CASE 'a' WHEN 'b' THEN 1 END

@@ -19,9 +19,9 @@ CREATE TABLE t (a INT, PRIMARY KEY (a, a))
 ERROR:  42701: column "a" appears twice in primary key constraint
 POSITION:  40
 
-CREATE TABLE t (a INT NULL PRIMARY KEY)
+CREATE TABLE n (a INT NULL PRIMARY KEY)
 ---
-ERROR:  42601: conflicting NULL/NOT NULL declarations for column "a" of table "t"
+CREATE TABLE
 
 CREATE TABLE t (a INT PRIMARY KEY, b INT NULL NOT NULL)
 ---

@@ -11,7 +11,7 @@ INSERT INTO t (name, id) VALUES ('three', 3)
 ---
 INSERT 0 1
 
-SELECT * FROM t
+SELECT * FROM t ORDER BY id
 ---
 id|name|n
 1|one|10
@@ -41,7 +41,7 @@ DELETE FROM t WHERE n = 7
 ---
 DELETE 1
 
-SELECT * FROM t
+SELECT * FROM t ORDER BY id
 ---
 id|name|n
 1|one!|11

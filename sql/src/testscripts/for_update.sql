@@ -20,19 +20,19 @@ id|n
 
 SELECT count(*) FROM t FOR UPDATE
 ---
-ERROR:  0A000: FOR UPDATE and FOR SHARE with groups are not supported in this release
+ERROR:  0A000: FOR UPDATE is not allowed with aggregate functions
 
 SELECT DISTINCT n FROM t FOR UPDATE
 ---
-ERROR:  0A000: FOR UPDATE and FOR SHARE with DISTINCT are not supported in this release
+ERROR:  0A000: FOR UPDATE is not allowed with DISTINCT clause
 
 SELECT n FROM t GROUP BY n FOR UPDATE
 ---
-ERROR:  0A000: FOR UPDATE and FOR SHARE with groups are not supported in this release
+ERROR:  0A000: FOR UPDATE is not allowed with GROUP BY clause
 
 VALUES (1) FOR UPDATE
 ---
-ERROR:  0A000: FOR UPDATE and FOR SHARE of VALUES are not supported in this release
+ERROR:  0A000: FOR UPDATE cannot be applied to VALUES
 
 SELECT n FROM t ORDER BY n DESC LIMIT 1 FOR UPDATE
 ---

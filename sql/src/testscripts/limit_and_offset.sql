@@ -52,7 +52,7 @@ ERROR:  42804: argument of LIMIT must be type bigint, not type boolean
 
 VALUES (1) LIMIT x
 ---
-ERROR:  42P10: argument of LIMIT must not contain variables
+ERROR:  42703: column "x" does not exist
 POSITION:  18
 
 VALUES (1), (2) LIMIT '1'

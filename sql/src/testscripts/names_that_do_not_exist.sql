@@ -59,7 +59,7 @@ a
 
 SELECT * FROM other.t
 ---
-ERROR:  3F000: schema "other" does not exist
+ERROR:  42P01: relation "other.t" does not exist
 HINT:  All tables are in the schema public.
 POSITION:  15
 

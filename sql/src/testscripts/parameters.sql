@@ -93,12 +93,12 @@ ERROR:  42P18: could not determine data type of parameter $1
 
 PREPARE unknown AS SELECT $1 IS NULL
 ---
-PREPARE
+ERROR:  42P18: could not determine data type of parameter $1
+POSITION:  27
 
 EXECUTE unknown (NULL)
 ---
-?column?
-t
+ERROR:  26000: prepared statement "unknown" does not exist
 
 EXECUTE nosuch
 ---

@@ -1,7 +1,7 @@
 # Expressions alone, and the names of their columns.
 SELECT 1, 1 + 1 AS two, 'x', NULL, true, 1.5
 ---
-?column?|two|?column?|?column?|bool|?column?
+?column?|two|?column?|?column?|?column?|?column?
 1|2|x|NULL|t|1.5
 
 SELECT upper('x'), 'a'::text, CAST(1 AS bigint), length('abc')::int, CASE WHEN true THEN 1 END, coalesce(NULL, 2), nullif(1, 1), greatest(1, 3, 2), least(2, NULL, 1)

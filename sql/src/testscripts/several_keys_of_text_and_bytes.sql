@@ -7,15 +7,15 @@ INSERT INTO t VALUES ('b', '\x01'), ('B', '\x02'), ('a', '\x0102'), ('a', '\x01'
 ---
 INSERT 0 6
 
-SELECT * FROM t ORDER BY s, b
+SELECT b, s FROM t ORDER BY s, b
 ---
-s|b
-|\x
-B|\x02
-a|\x01
-a|\x0102
-b|\x01
-ä|\xff
+b|s
+\x|
+\x02|B
+\x01|a
+\x0102|a
+\x01|b
+\xff|ä
 
 SELECT b FROM t WHERE s = 'a' ORDER BY b
 ---
@@ -34,13 +34,13 @@ SELECT s FROM t WHERE s = 'a' AND b = '\x0102'
 s
 a
 
-SELECT s FROM t WHERE s >= '' AND s < 'b' ORDER BY s, b
+SELECT '<' || s || '>' AS s FROM t WHERE s >= '' AND s < 'b' ORDER BY t.s, b
 ---
 s
-
-B
-a
-a
+<>
+<B>
+<a>
+<a>
 
 SELECT s FROM t WHERE s LIKE 'a%' ORDER BY b
 ---

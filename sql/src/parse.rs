@@ -2,7 +2,7 @@
 //!
 //! sqlparser with its PostgreSQL dialect parses queries, changes and table definitions; what it builds is
 //! turned at once into the trees of [`ast`], in which chains are flat. What is ours alone is in [`extension`],
-//! the statements of a session (BEGIN, SET ..) in [`session`]. All of it works on the tokens of one statement.
+//! the statements of a session (BEGIN, SET ..) in [`session`]; [`dispatch`] chooses. All of it works on the tokens of one statement.
 //!
 //! Example: `BEGIN; SELECT 1` is a [`Statement::Begin`] and a [`Statement::Query`].
 //!
@@ -19,10 +19,13 @@ use tokens::Source;
 pub mod ast;
 mod convert;
 mod cursor;
+mod dispatch;
 mod extension;
 mod session;
 mod statement;
 
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 pub use statement::{Isolation, SetValue, Statement, TransactionModes};
@@ -63,7 +66,7 @@ impl Default for Limits {
 pub fn parse(text: &str, limits: &Limits) -> Result<Vec<Statement>, SqlError> {
     let source = Source::new(text);
     let mut tokens = tokens::tokenize(&source, limits)?;
-    tokens::mark_symmetric(&mut tokens);
+    tokens::respell(&mut tokens);
     let statements = tokens.split(|token| token.token == Token::SemiColon);
     let statements = statements.filter(|tokens| !tokens.is_empty());
     statements.map(|tokens| statement(&Context { source: &source, limits }, tokens)).collect()
@@ -73,7 +76,7 @@ pub fn parse(text: &str, limits: &Limits) -> Result<Vec<Statement>, SqlError> {
 pub(crate) fn parse_expression(text: &str, limits: &Limits) -> Result<ast::Expr, SqlError> {
     let source = Source::new(text);
     let mut tokens = tokens::tokenize(&source, limits)?;
-    tokens::mark_symmetric(&mut tokens);
+    tokens::respell(&mut tokens);
     tokens::check_shape(&source, &tokens, limits)?;
     let context = Context { source: &source, limits };
     let (expr, consumed) = context.expression(&tokens)?;
@@ -85,12 +88,11 @@ pub(crate) fn parse_expression(text: &str, limits: &Limits) -> Result<ast::Expr,
 
 fn statement(context: &Context<'_>, tokens: &[TokenWithSpan]) -> Result<Statement, SqlError> {
     tokens::check_shape(context.source, tokens, context.limits)?;
-    if let Some(statement) = extension::statement(context, tokens)? {
-        return Ok(statement);
-    }
-    if let Some(statement) = session::statement(context, tokens)? {
-        return Ok(statement);
-    }
+    dispatch::statement(context, tokens)
+}
+
+/// A statement that sqlparser parses.
+fn parsed(context: &Context<'_>, tokens: &[TokenWithSpan]) -> Result<Statement, SqlError> {
     let (tokens, clauses) = extension::take_clauses(context, tokens)?;
     let mut parser = context.parser(tokens);
     let parsed = parser.parse_statement().map_err(|error| context.error(error, &parser))?;

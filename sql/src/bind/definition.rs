@@ -49,7 +49,6 @@ impl Context<'_> {
                     format!("column \"{}\" appears twice in primary key constraint", name.value);
                 return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, message).at(name.at));
             }
-            refuse_null(create, column)?;
             column.not_null = true;
             primary_key.push(name.value.clone());
         }
@@ -201,20 +200,6 @@ fn check_name(name: &ast::Name) -> Result<(), SqlError> {
         return Ok(());
     };
     Err(SqlError::new(SqlState::INVALID_NAME, problem).at(name.at))
-}
-
-/// A key column that was said to be NULL.
-fn refuse_null(create: &CreateTable, column: &Column) -> Result<(), SqlError> {
-    let mut definitions = create.columns.iter();
-    let allowed = definitions.any(|each| each.name.value == column.name && each.null == Some(true));
-    if !allowed {
-        return Ok(());
-    }
-    let message = format!(
-        "conflicting NULL/NOT NULL declarations for column \"{}\" of table \"{}\"",
-        column.name, create.name.value
-    );
-    Err(SqlError::new(SqlState::SYNTAX_ERROR, message))
 }
 
 fn invalid(message: impl Into<String>) -> SqlError {

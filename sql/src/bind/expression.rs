@@ -71,12 +71,21 @@ impl Binder<'_> {
                     let ty = if i32::try_from(value).is_ok() { Type::Int } else { Type::BigInt };
                     Typed::new(Expr::Constant(Value::Int(value)), ty)
                 }
-                Err(_) => {
-                    let value = Value::from_text(digits, Type::Numeric, self.env)?;
-                    Typed::new(Expr::Constant(value), Type::Numeric)
-                }
+                Err(_) => self.fraction(digits)?,
             },
         })
+    }
+
+    /// A number with a point or an exponent is NUMERIC; one that is too large for that here is a double.
+    fn fraction(&mut self, digits: &str) -> Result<Typed, SqlError> {
+        match Value::from_text(digits, Type::Numeric, self.env) {
+            Ok(value) => Ok(Typed::new(Expr::Constant(value), Type::Numeric)),
+            Err(_) if digits.contains(['e', 'E']) => {
+                let value = Value::from_text(digits, Type::Double, self.env)?;
+                Ok(Typed::new(Expr::Constant(value), Type::Double))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes an expression one of type `to`.
@@ -213,9 +222,7 @@ impl Binder<'_> {
     fn is(&mut self, operand: &ast::Expr, test: IsTest, negated: bool) -> Result<Typed, SqlError> {
         let what = match (test, negated) {
             (IsTest::Null, _) => {
-                let operand = self.bind(operand)?;
-                let ty = if operand.ty == Type::Unknown { Type::Text } else { operand.ty };
-                let operand = self.coerce(operand, ty, Coercion::Implicit)?;
+                let operand = self.bind(operand)?.expr;
                 return Ok(boolean(Expr::Is(Box::new(operand), test, Negated(negated))));
             }
             (IsTest::True, false) => "IS TRUE",
@@ -356,22 +363,19 @@ impl Binder<'_> {
             return self.aggregate(call);
         }
         let error =
-            |problem: &str, state| Err(SqlError::new(state, problem.to_owned()).at(call.name.at));
-        if call.distinct || call.filter.is_some() || call.star {
-            let what = if call.distinct {
-                "DISTINCT"
-            } else if call.star {
-                "*"
-            } else {
-                "FILTER"
-            };
+            |problem: &str, state| Err(at(SqlError::new(state, problem.to_owned()), call.name.at));
+        if call.distinct || call.filter.is_some() {
+            let what = if call.distinct { "DISTINCT" } else { "FILTER" };
             let problem = format!("{what} specified, but {name} is not an aggregate function");
             return error(&problem, SqlState("42809"));
         }
         let operands = call.arguments.iter().map(|argument| self.bind(argument));
         let operands = operands.collect::<Result<Vec<_>, _>>()?;
         let unified = |what| matches!(what, "coalesce" | "greatest" | "least");
-        if unified(name) && !operands.is_empty() {
+        if (unified(name) && operands.is_empty()) || (name == "nullif" && operands.len() != 2) {
+            return error(&format!("syntax error in {name}()"), SqlState::SYNTAX_ERROR);
+        }
+        if unified(name) {
             let (operands, ty) = self.unify(operands, &name.to_uppercase())?;
             let expr = match name {
                 "coalesce" => Expr::Coalesce(operands),
@@ -380,7 +384,7 @@ impl Binder<'_> {
             };
             return Ok(Typed::new(expr, ty));
         }
-        if name == "nullif" && operands.len() == 2 {
+        if name == "nullif" {
             let mut operands = operands.into_iter();
             let left = operands.next().expect("there are two");
             let right = operands.next().expect("there are two");

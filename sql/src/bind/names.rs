@@ -1,6 +1,6 @@
 //! The names of output columns: PostgreSQL's `FigureColname`.
 
-use crate::parse::ast::{Expr, Literal};
+use crate::parse::ast::Expr;
 
 /// The name of an output column without AS.
 pub(super) fn column_name(expr: &Expr) -> String {
@@ -26,7 +26,6 @@ fn figure(expr: &Expr) -> Option<(String, Strength)> {
             Some((name, Strength::Strong)) => Some((name, Strength::Strong)),
             Some((_, Strength::Weak)) | None => Some(("case".to_owned(), Strength::Weak)),
         },
-        Expr::Literal(Literal::Bool(_), _) => Some(("bool".to_owned(), Strength::Weak)),
         Expr::Literal(..)
         | Expr::Parameter(..)
         | Expr::Unary(..)

@@ -106,12 +106,12 @@ impl Context<'_> {
             outputs.exprs.push(Typed::new(Expr::Column(at), column.ty));
             outputs.names.push(column.name.clone());
         }
-        if query.lock.is_some() {
-            return Err(SqlError::unsupported("FOR UPDATE and FOR SHARE of VALUES"));
+        if let Some(lock) = query.lock {
+            return Err(not_lockable(lock, "cannot be applied to VALUES"));
         }
         let mut binder = self.binder(&scope, "ORDER BY");
         let order = binder.order_by(query, &mut outputs)?;
-        self.finish(query, Source::Rows(bound), outputs, order)
+        self.finish(query, Source::Rows(bound), &scope, outputs, order)
     }
 
     fn select(&mut self, query: &ast::Query, select: &ast::Select) -> Result<Query, SqlError> {
@@ -133,7 +133,7 @@ impl Context<'_> {
             aggregates: Aggregates::Collected(Vec::new()),
         };
         let mut outputs = binder.items(&select.items)?;
-        let groups = select.group_by.iter().map(|expr| binder.group_key(expr, select, &outputs));
+        let groups = select.group_by.iter().map(|expr| binder.group_key(expr, &outputs));
         let groups = groups.collect::<Result<Vec<_>, _>>()?;
         let having = match &select.having {
             Some(having) => Some(binder.condition(having, "HAVING")?),
@@ -148,13 +148,18 @@ impl Context<'_> {
             distinct_order(&outputs, visible, &mut order)?;
         }
         let grouped = !groups.is_empty() || !aggregates.is_empty() || having.is_some();
-        if grouped && query.lock.is_some() {
-            return Err(SqlError::unsupported("FOR UPDATE and FOR SHARE with groups"));
+        if let Some(lock) = query.lock {
+            let refused = [
+                (select.distinct, "DISTINCT clause"),
+                (!groups.is_empty(), "GROUP BY clause"),
+                (having.is_some(), "HAVING clause"),
+                (grouped, "aggregate functions"),
+            ];
+            if let Some((_, clause)) = refused.into_iter().find(|(found, _)| *found) {
+                return Err(not_lockable(lock, &format!("is not allowed with {clause}")));
+            }
         }
-        if select.distinct && query.lock.is_some() {
-            return Err(SqlError::unsupported("FOR UPDATE and FOR SHARE with DISTINCT"));
-        }
-        let mut bound = self.finish(query, source, outputs, order)?;
+        let mut bound = self.finish(query, source, &scope, outputs, order)?;
         (bound.filter, bound.distinct) = (filter, select.distinct);
         if grouped {
             let mut grouping = Grouping { keys: groups, aggregates };
@@ -175,6 +180,7 @@ impl Context<'_> {
         &mut self,
         query: &ast::Query,
         source: Source,
+        scope: &Scope,
         outputs: Outputs,
         order: Vec<SortKey>,
     ) -> Result<Query, SqlError> {
@@ -188,8 +194,8 @@ impl Context<'_> {
             columns.extend(names.next().map(|name| OutputColumn { name, ty: known.ty }));
             exprs.push(known.expr);
         }
-        let limit = self.bound(query.limit.as_ref(), "LIMIT")?;
-        let offset = self.bound(query.offset.as_ref(), "OFFSET")?;
+        let limit = self.bound(query.limit.as_ref(), scope, "LIMIT")?;
+        let offset = self.bound(query.offset.as_ref(), scope, "OFFSET")?;
         Ok(Query {
             source,
             lock: query.lock,
@@ -208,6 +214,7 @@ impl Context<'_> {
     fn bound(
         &mut self,
         expr: Option<&ast::Expr>,
+        scope: &Scope,
         what: &'static str,
     ) -> Result<Option<Expr>, SqlError> {
         let Some(expr) = expr else { return Ok(None) };
@@ -215,9 +222,11 @@ impl Context<'_> {
             if what == "LIMIT" && name.value == "all" {
                 return Ok(None);
             }
-            let message = format!("argument of {what} must not contain variables");
-            let error = SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message);
-            return Err(error.at(name.at));
+            if scope.has(&name.value) {
+                let message = format!("argument of {what} must not contain variables");
+                let error = SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message);
+                return Err(error.at(name.at));
+            }
         }
         let nothing = Scope::default();
         let mut binder = self.binder(&nothing, what);
@@ -228,6 +237,14 @@ impl Context<'_> {
             SqlError::new(SqlState::DATATYPE_MISMATCH, message)
         })
     }
+}
+
+fn not_lockable(lock: RowLock, why: &str) -> SqlError {
+    let clause = match lock {
+        RowLock::Update => "FOR UPDATE",
+        RowLock::Share => "FOR SHARE",
+    };
+    SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, format!("{clause} {why}"))
 }
 
 /// The number of columns of VALUES.
@@ -286,13 +303,7 @@ impl Binder<'_> {
     }
 
     /// A key of GROUP BY: a position, a column, an output's name, or an expression.
-    fn group_key(
-        &mut self,
-        expr: &ast::Expr,
-        select: &ast::Select,
-        outputs: &Outputs,
-    ) -> Result<Expr, SqlError> {
-        let _ = select;
+    fn group_key(&mut self, expr: &ast::Expr, outputs: &Outputs) -> Result<Expr, SqlError> {
         let found = match position(expr, outputs, "GROUP BY")? {
             Some(output) => Some(output),
             None => match expr {
@@ -373,8 +384,8 @@ fn position(expr: &ast::Expr, outputs: &Outputs, clause: &str) -> Result<Option<
 /// The visible output of that name.
 fn output_named(name: &Name, outputs: &Outputs, clause: &str) -> Result<Option<usize>, SqlError> {
     let mut found = None;
-    for (at, each) in outputs.names.iter().enumerate().filter(|(_, each)| **each == name.value) {
-        let _ = each;
+    let same = outputs.names.iter().enumerate().filter(|(_, each)| **each == name.value);
+    for (at, _) in same {
         match found {
             Some(before) if outputs.exprs[before] != outputs.exprs[at] => {
                 let message = format!("{clause} \"{}\" is ambiguous", name.value);

@@ -44,48 +44,17 @@ pub(super) fn statement(
             if object_type != sql::ObjectType::Table {
                 return Err(unsupported_statement(&format!("DROP {object_type}")));
             }
-            let names = names.into_iter().map(|name| table_name(context, name));
+            let names = names.into_iter().map(|name| own_table_name(context, name));
             let names = names.collect::<Result<_, _>>()?;
             Ok(Statement::DropTable(super::ast::DropTable { names, if_exists }))
         }
-        sql::Statement::Explain { analyze, statement: inner, options, format, .. } => {
-            if analyze || options.is_some() || format.is_some() {
-                return Err(SqlError::unsupported("options of EXPLAIN"));
-            }
-            Ok(Statement::Explain(Box::new(self::statement(context, *inner)?)))
-        }
-        other => Err(unsupported_statement(&words_of(&other))),
+        _ => Err(unsupported_statement("a statement of this kind")),
     }
 }
 
 fn unsupported_statement(what: &str) -> SqlError {
     let message = format!("{what} is not supported in this release");
     SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
-}
-
-/// The first words of a statement, as far as they are upper-case words of the syntax.
-fn words_of(statement: &sql::Statement) -> String {
-    let text = match statement {
-        sql::Statement::CreateIndex(_) => "CREATE INDEX",
-        sql::Statement::CreateView { .. } => "CREATE VIEW",
-        sql::Statement::AlterTable { .. } => "ALTER TABLE",
-        sql::Statement::Truncate { .. } => "TRUNCATE",
-        sql::Statement::Copy { .. } => "COPY",
-        sql::Statement::Merge { .. } => "MERGE",
-        sql::Statement::CreateSchema { .. } => "CREATE SCHEMA",
-        sql::Statement::CreateDatabase { .. } => "CREATE DATABASE",
-        sql::Statement::CreateSequence { .. } => "CREATE SEQUENCE",
-        sql::Statement::CreateFunction { .. } => "CREATE FUNCTION",
-        sql::Statement::CreateRole { .. } => "CREATE ROLE",
-        sql::Statement::Grant { .. } => "GRANT",
-        sql::Statement::Revoke { .. } => "REVOKE",
-        sql::Statement::Analyze { .. } => "ANALYZE",
-        sql::Statement::Vacuum { .. } => "VACUUM",
-        sql::Statement::Declare { .. } => "DECLARE",
-        sql::Statement::Fetch { .. } => "FETCH",
-        _ => "this statement",
-    };
-    text.to_owned()
 }
 
 impl Context<'_> {
@@ -119,7 +88,24 @@ fn table_name(context: &Context<'_>, object: sql::ObjectName) -> Result<Name, Sq
     match parts.pop() {
         None => Ok(last),
         Some(schema) if schema.value == "public" && parts.len() <= 1 => Ok(last),
-        Some(schema) => Err(no_schema(&schema)),
+        Some(schema) => {
+            let message = format!("relation \"{}.{}\" does not exist", schema.value, last.value);
+            Err(SqlError::new(SqlState::UNDEFINED_TABLE, message)
+                .at(schema.at)
+                .with_hint("All tables are in the schema public."))
+        }
+    }
+}
+
+/// The name of a table to create or to drop.
+fn own_table_name(context: &Context<'_>, object: sql::ObjectName) -> Result<Name, SqlError> {
+    match object.0.first() {
+        Some(sql::ObjectNamePart::Identifier(schema))
+            if object.0.len() == 2 && schema.value != "public" =>
+        {
+            Err(no_schema(&name(context, schema.clone())))
+        }
+        _ => table_name(context, object),
     }
 }
 

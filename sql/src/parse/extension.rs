@@ -143,11 +143,7 @@ pub(super) fn put_clauses(
         }
     }
     if let Some((as_of, place)) = clauses.as_of {
-        let mut inner = &mut statement;
-        while let Statement::Explain(explained) = inner {
-            inner = explained;
-        }
-        match inner {
+        match &mut statement {
             Statement::Query(query) if query.lock.is_some() => {
                 let message = "AS OF SYSTEM TIME reads without locks; leave FOR UPDATE out";
                 return Err(SqlError::new(SqlState::SYNTAX_ERROR, message).at(place));

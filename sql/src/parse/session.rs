@@ -209,17 +209,12 @@ fn prepared(context: &Context<'_>, cursor: &mut Cursor<'_>) -> Result<Option<Sta
         let parameters = if cursor.sign(&Token::LParen) { types(cursor)? } else { Vec::new() };
         cursor.expect_words(&["AS"])?;
         let rest = cursor.rest();
-        if rest.is_empty() {
+        let preparable = ["SELECT", "VALUES", "TABLE", "WITH", "INSERT", "UPDATE", "DELETE"];
+        if !preparable.iter().any(|word| starts_with(rest, &[word])) {
             return Err(cursor.unexpected());
         }
         cursor.skip(rest.len());
-        let statement = match super::statement(context, rest)? {
-            inner @ (Statement::Query(_)
-            | Statement::Insert(_)
-            | Statement::Update(_)
-            | Statement::Delete(_)) => Box::new(inner),
-            _ => return Err(context.source.unexpected(rest.first())),
-        };
+        let statement = Box::new(super::parsed(context, rest)?);
         Statement::Prepare { name, parameters, statement }
     } else if cursor.word("EXECUTE") {
         let name = cursor.name()?.value;

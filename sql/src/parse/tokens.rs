@@ -215,27 +215,46 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
 
-/// Refuses what nests too deep or chains too many operators, and says how often brackets nest at the most.
+/// A query in brackets takes as much of the parser's stack as so many other brackets.
+const QUERY_LEVELS: usize = 3;
+
+/// Refuses what nests too deep or chains too many operators.
 pub(super) fn check_shape(
     source: &Source<'_>,
     tokens: &[TokenWithSpan],
     limits: &Limits,
 ) -> Result<(), SqlError> {
     let mut levels = vec![Chain::default()];
-    for token in tokens {
+    // Prefix operators in a row, each of which is a level.
+    let mut prefixes = 0;
+    let mut cases = 0_usize;
+    // Levels of brackets, those around queries counted more often.
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate() {
+        prefixes = if is_prefix(&token.token) { prefixes + 1 } else { 0 };
+        match &token.token {
+            Token::Word(word) if word.keyword == Keyword::CASE => cases += 1,
+            Token::Word(word) if word.keyword == Keyword::END => cases = cases.saturating_sub(1),
+            _ => {}
+        }
+        if prefixes.max(cases) > limits.nesting_max {
+            return Err(too_deep(limits).at(source.place(token.span.start)));
+        }
         let open = levels.len() - 1;
         let top = levels.last_mut().expect("the outermost is never closed");
         match &token.token {
             Token::LParen | Token::LBracket => {
-                levels.push(Chain::default());
-                if open >= limits.nesting_max {
+                let weight = if starts_query(&tokens[at + 1..]) { QUERY_LEVELS } else { 1 };
+                levels.push(Chain { weight, ..Chain::default() });
+                depth += weight;
+                if depth > limits.nesting_max {
                     return Err(too_deep(limits).at(source.place(token.span.start)));
                 }
             }
             Token::RParen | Token::RBracket if open > 0 => {
-                levels.pop();
+                depth -= levels.pop().map_or(0, |level| level.weight);
             }
-            Token::Comma => *top = Chain::default(),
+            Token::Comma => *top = Chain { weight: top.weight, ..Chain::default() },
             other => top.see(other),
         }
         let top = levels.last().expect("the outermost is never closed");
@@ -248,6 +267,23 @@ pub(super) fn check_shape(
     Ok(())
 }
 
+fn starts_query(tokens: &[TokenWithSpan]) -> bool {
+    match tokens.first().map(|token| &token.token) {
+        Some(Token::Word(word)) => {
+            word.quote_style.is_none()
+                && matches!(word.keyword, Keyword::SELECT | Keyword::WITH | Keyword::VALUES)
+        }
+        _ => false,
+    }
+}
+
+fn is_prefix(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => word.quote_style.is_none() && word.keyword == Keyword::NOT,
+        other => matches!(other, Token::Minus | Token::Plus | Token::Tilde),
+    }
+}
+
 /// What nests too deep.
 pub(super) fn too_deep(limits: &Limits) -> SqlError {
     let message = format!("the statement nests deeper than {} levels", limits.nesting_max);
@@ -256,6 +292,8 @@ pub(super) fn too_deep(limits: &Limits) -> SqlError {
 
 #[derive(Default)]
 struct Chain {
+    /// How many levels its brackets count as.
+    weight: usize,
     operators: usize,
     /// Whether an operator came since the last AND or OR. The first comparison after one is an operand of it
     /// and makes the chain no deeper.
@@ -305,8 +343,9 @@ impl Chain {
     }
 }
 
-/// Puts a sign that sqlparser knows in the place of SYMMETRIC, which it does not.
-pub(super) fn mark_symmetric(tokens: &mut Vec<TokenWithSpan>) {
+/// Writes what sqlparser does not know in words that it does: BETWEEN SYMMETRIC with a sign, BETWEEN ASYMMETRIC
+/// and TRIM (LEADING FROM ..) without their words of noise.
+pub(super) fn respell(tokens: &mut Vec<TokenWithSpan>) {
     let is = |token: &TokenWithSpan, keyword| match &token.token {
         Token::Word(word) => word.quote_style.is_none() && word.keyword == keyword,
         _ => false,
@@ -316,10 +355,13 @@ pub(super) fn mark_symmetric(tokens: &mut Vec<TokenWithSpan>) {
             tokens[at].token = Token::AtDashAt;
         }
     }
-    let mut between = false;
+    let (mut between, mut side) = (false, false);
     tokens.retain(|token| {
-        let noise = between && is(token, Keyword::ASYMMETRIC);
+        let noise =
+            (between && is(token, Keyword::ASYMMETRIC)) || (side && is(token, Keyword::FROM));
         between = is(token, Keyword::BETWEEN);
+        let sides = [Keyword::BOTH, Keyword::LEADING, Keyword::TRAILING];
+        side = sides.iter().any(|keyword| is(token, *keyword));
         !noise
     });
 }

@@ -109,7 +109,8 @@ impl Printer<'_> {
                     };
                     format!("{}{direction}{nulls}", names[key.output])
                 });
-                let first = bounds.as_ref().map_or("", |_| ", first rows only");
+                let limited = bounds.as_ref().is_some_and(|bounds| bounds.limit.is_some());
+                let first = if limited { ", first rows only" } else { "" };
                 (format!("Sort {}{first}", list(keys)), names)
             }
             Node::Limit(input, bounds) => {

@@ -2,7 +2,7 @@
 
 use sqlparser::ast as sql;
 
-use super::{Context, expression, name, table_name, type_name};
+use super::{Context, expression, name, own_table_name, type_name};
 use crate::error::{SqlError, SqlState};
 use crate::parse::ast::{ColumnDefinition, CreateTable, Expr, Name};
 use crate::scalar::types::Type;
@@ -17,7 +17,7 @@ pub(super) fn create_table(
 ) -> Result<CreateTable, SqlError> {
     refuse_options(&create)?;
     let mut table = CreateTable {
-        name: table_name(context, create.name)?,
+        name: own_table_name(context, create.name)?,
         if_not_exists: create.if_not_exists,
         columns: Vec::with_capacity(create.columns.len()),
         primary_key: Vec::new(),

@@ -28,9 +28,12 @@ fn convert(context: &Context<'_>, expr: sql::Expr, depth: usize) -> Result<Expr,
         sql::Expr::Value(value) => literal(context, value),
         sql::Expr::Function(function) => call(context, function, depth + 1),
         sql::Expr::UnaryOp { op, expr } => unary(context, op, *expr, depth + 1),
-        sql::Expr::Cast { expr, data_type, kind, format: None }
-            if matches!(kind, sql::CastKind::Cast | sql::CastKind::DoubleColon) =>
-        {
+        sql::Expr::Cast {
+            expr,
+            data_type,
+            kind: sql::CastKind::Cast | sql::CastKind::DoubleColon,
+            format: None,
+        } => {
             let inner = convert(context, *expr, depth + 1)?;
             Ok(Expr::Cast(boxed(inner), type_name(&data_type)?))
         }
@@ -73,7 +76,15 @@ fn chain(context: &Context<'_>, expr: sql::Expr, depth: usize) -> Result<Expr, S
         first = *left;
     }
     let mut whole = convert(context, first, depth)?;
+    let mut compared = false;
     for (operator, right) in steps.into_iter().rev() {
+        let compares = is_comparison(&operator);
+        if compares && compared {
+            let message = format!("syntax error at or near \"{}\"", sign(&operator));
+            return Err(SqlError::new(SqlState::SYNTAX_ERROR, message)
+                .with_hint("Comparisons do not chain; use AND, or parentheses."));
+        }
+        compared = compares;
         let right = convert(context, right, depth)?;
         whole = match operator {
             sql::BinaryOperator::And => match whole {
@@ -103,6 +114,18 @@ fn chain(context: &Context<'_>, expr: sql::Expr, depth: usize) -> Result<Expr, S
         };
     }
     Ok(whole)
+}
+
+fn is_comparison(operator: &sql::BinaryOperator) -> bool {
+    matches!(
+        operator,
+        sql::BinaryOperator::Eq
+            | sql::BinaryOperator::NotEq
+            | sql::BinaryOperator::Lt
+            | sql::BinaryOperator::LtEq
+            | sql::BinaryOperator::Gt
+            | sql::BinaryOperator::GtEq
+    )
 }
 
 /// PostgreSQL's name of an operator.
@@ -188,9 +211,20 @@ fn unary(
     operand: sql::Expr,
     depth: usize,
 ) -> Result<Expr, SqlError> {
+    // A sign binds closer than `^` for PostgreSQL, and less close for sqlparser.
+    let is_power = matches!(&operand, sql::Expr::BinaryOp { op: sql::BinaryOperator::PGExp, .. });
     let operand = convert(context, operand, depth)?;
     Ok(match (operator, operand) {
         (sql::UnaryOperator::Not, operand) => Expr::Not(boxed(operand)),
+        (operator, Expr::Fold(first, steps)) if is_power => {
+            Expr::Fold(boxed(signed(operator, *first)), steps)
+        }
+        (operator, operand) => signed(operator, operand),
+    })
+}
+
+fn signed(operator: sql::UnaryOperator, operand: Expr) -> Expr {
+    match (operator, operand) {
         // As PostgreSQL's grammar does, so that the least BIGINT can be written.
         (sql::UnaryOperator::Minus, Expr::Literal(Literal::Number(digits), at))
             if !digits.starts_with('-') =>
@@ -198,7 +232,7 @@ fn unary(
             Expr::Literal(Literal::Number(format!("-{digits}")), at)
         }
         (operator, operand) => Expr::Unary(operator.to_string(), boxed(operand)),
-    })
+    }
 }
 
 fn case(

@@ -4,5 +4,6 @@
 
 mod network;
 mod snapshots;
+mod sql;
 mod support;
 mod transactions;

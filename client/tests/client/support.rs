@@ -4,9 +4,10 @@ use client::{Client, Config, Dial, Dialing, Inbound, Outbox, Routing};
 use proto::rpc::v1::session_answer::Response;
 use proto::rpc::v1::session_call::Request;
 use proto::rpc::v1::{
-    CommitResponse, ErrorDetail, ErrorKind, GetTableResponse, KeepAliveResponse, NodeAddress,
-    ReadResponse, ResolveCommitResponse, RollbackResponse, Row, SessionAnswer, SessionHello,
-    SessionRequest, SessionResponse, ShardMapResponse, Table, TransactionId, transaction_selector,
+    CancelSqlResponse, CloseSqlSessionResponse, CommitResponse, ErrorDetail, ErrorKind,
+    GetTableResponse, KeepAliveResponse, NodeAddress, ReadResponse, ResolveCommitResponse,
+    RollbackResponse, Row, SessionAnswer, SessionHello, SessionRequest, SessionResponse,
+    ShardMapResponse, Table, TransactionId, transaction_selector,
 };
 use proto::rpc::{to_error, v1};
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,6 +185,8 @@ impl Cluster {
                 }],
                 nodes: Vec::new(),
             }),
+            Request::CancelSql(_) => Response::CancelSql(CancelSqlResponse {}),
+            Request::CloseSqlSession(_) => Response::CloseSqlSession(CloseSqlSessionResponse {}),
             other => panic!("no script for {other:?}"),
         };
         vec![response]

@@ -32,7 +32,7 @@
 //! ```
 //!
 //! SQL is executed by [`Client::execute_sql`], or in a session of its own ([`Client::sql_session`]) with BEGIN,
-//! SET and cancelling.
+//! SET and cancelling. [`shell`] is what people type it into.
 //!
 //! Not here: reading one's own buffered writes in `run`: they are sent with the commit. All waits are `tokio`'s; any
 //! flavour of runtime does.
@@ -52,6 +52,7 @@ mod pool;
 mod reading;
 mod run;
 mod shard_map;
+pub mod shell;
 mod snapshot;
 mod sql;
 mod tables;

@@ -1,8 +1,9 @@
 //! What a client asks of a gateway and what it is answered, in terms of no wire format.
 
 use proto::encoding::{Datum, TableSchema};
-use proto::{Key, Priority, TableId, TxnId};
+use proto::{Key, Priority, TxnId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use truetime::Timestamp;
@@ -10,7 +11,7 @@ use txn::lock_table::LockMode;
 use txn::message::Outcome;
 
 use super::error::Error;
-use proto::table::NewTable;
+use proto::table::{KeySet, Mutation, NewTable, TableRef};
 
 /// A client's connection or session, as the server numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +164,17 @@ pub enum Request {
     GetTable(TableRef),
     /// Describes all tables.
     ListTables,
+    /// Describes a table as it is in use now, for a statement that is going to name it by its id.
+    UseTable(String),
+    /// The cluster's settings that differ from their defaults.
+    ClusterSettings,
+    /// Sets one, or goes back to its default.
+    SetClusterSetting {
+        /// Its name.
+        name: String,
+        /// Its value, which was checked.
+        value: Option<String>,
+    },
 }
 
 impl Request {
@@ -173,7 +185,9 @@ impl Request {
             Request::Read(_)
             | Request::Write { .. }
             | Request::Commit { .. }
-            | Request::ResolveCommit { .. } => true,
+            | Request::ResolveCommit { .. }
+            | Request::UseTable(_)
+            | Request::ClusterSettings => true,
             Request::Begin(_)
             | Request::Rollback(_)
             | Request::KeepAlive(_)
@@ -181,7 +195,8 @@ impl Request {
             | Request::CreateTable(_)
             | Request::DropTable(_)
             | Request::GetTable(_)
-            | Request::ListTables => false,
+            | Request::ListTables
+            | Request::SetClusterSetting { .. } => false,
         }
     }
 }
@@ -258,12 +273,16 @@ pub enum Response {
         /// The coordinator's key.
         coordinator: Key,
     },
-    /// To [`Request::CreateTable`] and [`Request::GetTable`].
+    /// To [`Request::CreateTable`], [`Request::GetTable`] and [`Request::UseTable`].
     Table(Arc<TableSchema>),
     /// To [`Request::DropTable`].
     TableDropped,
     /// To [`Request::ListTables`], by id.
     Tables(Vec<Arc<TableSchema>>),
+    /// To [`Request::ClusterSettings`].
+    Settings(Arc<BTreeMap<String, String>>),
+    /// To [`Request::SetClusterSetting`].
+    SettingChanged,
 }
 
 /// The one answer to a request.

@@ -5,6 +5,7 @@
 
 use proto::TableId;
 use proto::encoding::{TableSchema, table_span};
+use proto::table::TableRef;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use truetime::Timestamp;
@@ -12,14 +13,16 @@ use txn::message::Row;
 
 use super::error::{Error, Subject};
 use crate::routing::{ShardDescriptor, ShardMap};
-use crate::system::{Counter, ShardRecord, ShardState, SystemError, counter_key, decode, tables};
-use proto::table::TableRef;
+use crate::system::{
+    Counter, ShardRecord, ShardState, SystemError, counter_key, decode, setting_name, tables,
+};
 
 /// Schemas by id and name.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     by_id: BTreeMap<TableId, Arc<TableSchema>>,
     by_name: BTreeMap<String, TableId>,
+    settings: Arc<BTreeMap<String, String>>,
     /// The version of these rows; `None` before they were read.
     made: Option<Timestamp>,
     version: u64,
@@ -48,6 +51,18 @@ impl Catalog {
             };
             Error::NotFound { what: Subject::Table(name) }
         })
+    }
+
+    /// Whether there is a table of that name.
+    #[must_use]
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// The cluster's settings that differ from their defaults.
+    #[must_use]
+    pub(super) fn settings(&self) -> Arc<BTreeMap<String, String>> {
+        Arc::clone(&self.settings)
     }
 
     /// All tables, by id.
@@ -82,6 +97,7 @@ impl Catalog {
         let mut map = Marked { live: vec![fixed], ..Marked::default() };
         let mut by_id = BTreeMap::new();
         let mut by_name = BTreeMap::new();
+        let mut settings = BTreeMap::new();
         let version_key = counter_key(Counter::Catalog);
         let mut made = Timestamp::ZERO;
         for row in rows {
@@ -91,12 +107,15 @@ impl Catalog {
                 let schema: TableSchema = decode(&row.value)?;
                 by_name.insert(schema.name().to_owned(), schema.id());
                 by_id.insert(schema.id(), Arc::new(schema));
+            } else if let Some(name) = setting_name(&row.key) {
+                settings.insert(name.to_owned(), decode(&row.value)?);
             } else if row.key == version_key {
                 made = row.timestamp;
             }
         }
         self.by_id = by_id;
         self.by_name = by_name;
+        self.settings = Arc::new(settings);
         self.made = Some(made);
         self.version += 1;
         let Marked { live, dropping, removed } = map;

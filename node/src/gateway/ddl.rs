@@ -1,4 +1,4 @@
-//! CREATE TABLE and DROP TABLE: read-write transactions of the gateway itself on the system tables.
+//! CREATE TABLE, DROP TABLE and SET CLUSTER SETTING: read-write transactions of the gateway itself on the system tables.
 //!
 //! Names are unique because the name's key is read under an exclusive lock. An aborted attempt surely changed
 //! nothing and is made again here, with its priority; an unknown outcome is the client's to look up. Each change
@@ -21,8 +21,8 @@ use super::session::ReadPurpose;
 use crate::routing::ShardDescriptor;
 use crate::system::ddl::{CreateRead, create_table, drop_table};
 use crate::system::{
-    Counter, NodeRecord, ShardRecord, counter_key, decode, encode, shard_spans_of, table_key,
-    table_name_key, tables,
+    Counter, NodeRecord, ShardRecord, counter_key, decode, encode, setting_key, shard_spans_of,
+    table_key, table_name_key, tables,
 };
 use proto::table::NewTable;
 use proto::table::TableRef;
@@ -55,6 +55,11 @@ enum Statement {
         /// When it was named by id: only this one.
         id: Option<TableId>,
     },
+    /// A setting of the cluster; no value goes back to its default.
+    Set {
+        name: String,
+        value: Option<String>,
+    },
 }
 
 #[derive(Debug)]
@@ -67,6 +72,8 @@ enum Stage {
     Created(Arc<TableSchema>, Vec<ShardDescriptor>),
     /// The commit is under way.
     Dropped,
+    /// The commit is under way.
+    Set,
 }
 
 impl Gateway {
@@ -98,6 +105,18 @@ impl Gateway {
             }
         };
         let job = self.job(now, ticket, statement);
+        self.start_ddl(now, client, None, job, effects)
+    }
+
+    pub(super) fn set_cluster_setting(
+        &mut self,
+        now: &Now,
+        client: ClientId,
+        ticket: Ticket,
+        (name, value): (String, Option<String>),
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        let job = self.job(now, ticket, Statement::Set { name, value });
         self.start_ddl(now, client, None, job, effects)
     }
 
@@ -135,6 +154,8 @@ impl Gateway {
                 table_span(tables::NODES),
             ]),
             Statement::Drop { name, .. } => spans.push(KeySpan::point(table_name_key(name))),
+            // The catalog's counter, which every change writes, is lock enough.
+            Statement::Set { .. } => {}
         }
         if let Some(session) = self.sessions.get_mut(&owner) {
             session.ddl = Some(Box::new(job));
@@ -192,6 +213,7 @@ impl Gateway {
             }
             (Statement::Drop { name, id }, Stage::Reading) => found_table(name, *id, &rows),
             (Statement::Drop { name, .. }, _) => formed_drop(name, &rows),
+            (Statement::Set { name, value }, _) => formed_setting(name, value.as_ref()),
         };
         let result = next.and_then(|next| match next {
             Next::Read(table) => {
@@ -240,6 +262,10 @@ impl Gateway {
             }
             (Ok(Response::Committed(committed)), Stage::Dropped) => {
                 let done = (ticket, Response::TableDropped);
+                self.ddl_made(now, owner, committed.commit_ts, done, effects);
+            }
+            (Ok(Response::Committed(committed)), Stage::Set) => {
+                let done = (ticket, Response::SettingChanged);
                 self.ddl_made(now, owner, committed.commit_ts, done, effects);
             }
             (Ok(_), _) => {
@@ -322,6 +348,11 @@ fn formed_drop(name: &str, rows: &[Row]) -> Result<Next, Error> {
         .map(|row| decode::<ShardRecord>(&row.value))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Next::Commit(Stage::Dropped, drop_table(&schema, shards)?))
+}
+
+fn formed_setting(name: &str, value: Option<&String>) -> Result<Next, Error> {
+    let value = value.map(encode).transpose()?;
+    Ok(Next::Commit(Stage::Set, vec![Write { key: setting_key(name), value }]))
 }
 
 fn value_of<T: serde::de::DeserializeOwned>(rows: &[Row], key: &Key) -> Result<Option<T>, Error> {

@@ -178,7 +178,10 @@ impl Gateway {
                 Some(at) => self.lease.held().is_none_or(|held| at >= held.end),
                 None => invalid(),
             },
-            Request::Write { .. } | Request::ResolveCommit { .. } => invalid(),
+            Request::Write { .. }
+            | Request::ResolveCommit { .. }
+            | Request::UseTable(_)
+            | Request::ClusterSettings => invalid(),
             Request::Commit { target, .. } => {
                 let (CommitTarget::Transaction(id) | CommitTarget::SingleUse { id, .. }) = target;
                 // One that is being committed, or was, is answered whatever the catalog is.
@@ -194,7 +197,8 @@ impl Gateway {
             | Request::CreateTable(_)
             | Request::DropTable(_)
             | Request::GetTable(_)
-            | Request::ListTables => false,
+            | Request::ListTables
+            | Request::SetClusterSetting { .. } => false,
         }
     }
 

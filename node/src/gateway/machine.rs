@@ -289,6 +289,7 @@ impl Gateway {
             | Request::Commit { mutations, .. }
             | Request::ResolveCommit { mutations, .. } => any_unknown(mutations),
             Request::DropTable(table @ TableRef::Id(_)) => unknown(table),
+            Request::UseTable(name) => !self.catalog.has(name),
             Request::LookupOutcome { coordinator, .. } => {
                 self.map.find(coordinator).is_none() && !self.map.is_removed(coordinator)
             }
@@ -297,7 +298,9 @@ impl Gateway {
             | Request::Rollback(_)
             | Request::KeepAlive(_)
             | Request::CreateTable(_)
-            | Request::DropTable(TableRef::Name(_)) => false,
+            | Request::DropTable(TableRef::Name(_))
+            | Request::ClusterSettings
+            | Request::SetClusterSetting { .. } => false,
         }
     }
 
@@ -377,6 +380,16 @@ impl Gateway {
             Request::ListTables => {
                 let tables = self.catalog.iter().cloned().collect();
                 answer(effects, ticket, Response::Tables(tables));
+            }
+            Request::UseTable(name) => {
+                let schema = self.catalog.get(&TableRef::Name(name))?;
+                answer(effects, ticket, Response::Table(schema));
+            }
+            Request::ClusterSettings => {
+                answer(effects, ticket, Response::Settings(self.catalog.settings()));
+            }
+            Request::SetClusterSetting { name, value } => {
+                self.set_cluster_setting(now, client, ticket, (name, value), effects)?;
             }
         }
         Ok(())

@@ -203,7 +203,7 @@ impl Gateway {
     ) -> Result<u64, Error> {
         // A version may be granted while its commit still waits: it must be seen all the same.
         let at = interval(now)?.1.max(self.lease.newest()).max(self.removals.made());
-        let mut spans = [tables::SHARDS, tables::TABLES].map(table_span).to_vec();
+        let mut spans = [tables::SHARDS, tables::TABLES, tables::SETTINGS].map(table_span).to_vec();
         spans.push(KeySpan::point(counter_key(Counter::Catalog)));
         self.system_snapshot(now, at, spans, Purpose::Refresh, effects)
     }

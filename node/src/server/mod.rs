@@ -36,7 +36,7 @@ mod tests;
 mod token;
 mod too_large;
 
-pub use api::{ReadStream, SpandrelService};
+pub use api::{Chunks, SpandrelService};
 pub use service::{InitFailed, InitHook, Initialised, ServerSettings};
 pub use session::SessionStream;
 

@@ -7,9 +7,10 @@
 //! applied, and ids and key ranges are never reused (section 4).
 
 use proto::encoding::{
-    Column, ColumnId, Datum, Direction, EncodeError, EncodingLimits, KeyColumn, SchemaError,
+    ColumnId, Datum, Direction, EncodeError, EncodingLimits, KeyColumn, SchemaError,
     TableParts, TableSchema, split_key, table_span,
 };
+use proto::table::NewTable;
 use proto::{Key, KeySpan, NodeId, ReplicaId, ShardId, TableId};
 use txn::message::Write;
 

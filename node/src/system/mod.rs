@@ -13,6 +13,7 @@
 //! | table names | 4 | name | table id |
 //! | counters | 5 | counter | next free number; `catalog` counts the catalog's versions |
 //! | acknowledgements | 6 | node id, core (2 bytes) | [`Acknowledgement`] |
+//! | settings | 7 | name | its value, as text |
 //!
 //! Not here: reading and writing them; the gateway does. [`ddl`] has what a change of the catalog writes, as
 //! a function of what was read.
@@ -22,6 +23,6 @@ mod record;
 
 pub use record::{
     Acknowledgement, Counter, NodeRecord, ShardRecord, ShardState, SystemError,
-    acknowledgement_key, acknowledging, counter_key, decode, encode, node_key, shard_key,
-    shard_spans_of, system_shard_span, table_key, table_name_key, tables,
+    acknowledgement_key, acknowledging, counter_key, decode, encode, node_key, setting_key,
+    setting_name, shard_key, shard_spans_of, system_shard_span, table_key, table_name_key, tables,
 };

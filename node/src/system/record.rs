@@ -24,6 +24,8 @@ pub mod tables {
     pub const COUNTERS: TableId = TableId(5);
     /// Which catalog version each core of each node acknowledges.
     pub const ACKNOWLEDGEMENTS: TableId = TableId(6);
+    /// The cluster's settings that differ from their defaults.
+    pub const SETTINGS: TableId = TableId(7);
 }
 
 /// The version byte of all records.
@@ -193,6 +195,19 @@ pub fn counter_key(counter: Counter) -> Key {
     row_key(tables::COUNTERS, name)
 }
 
+/// Where the value of a setting is.
+#[must_use]
+pub fn setting_key(name: &str) -> Key {
+    row_key(tables::SETTINGS, name.as_bytes())
+}
+
+/// Which setting's value is there.
+#[must_use]
+pub fn setting_name(key: &Key) -> Option<&str> {
+    let prefix = table_span(tables::SETTINGS).start;
+    std::str::from_utf8(key.as_bytes().strip_prefix(prefix.as_bytes())?).ok()
+}
+
 /// Where the acknowledgement of a core is.
 #[must_use]
 pub fn acknowledgement_key(node: NodeId, core: u16) -> Key {
@@ -246,6 +261,7 @@ mod tests {
             (tables::COUNTERS, counter_key(Counter::Table)),
             (tables::COUNTERS, counter_key(Counter::Catalog)),
             (tables::ACKNOWLEDGEMENTS, acknowledgement_key(NodeId(u64::MAX), u16::MAX)),
+            (tables::SETTINGS, setting_key("zzz")),
         ] {
             assert!(span.contains(&key), "{key}");
             assert!(table_span(table).contains(&key), "{key}");
@@ -258,6 +274,12 @@ mod tests {
         let key = acknowledgement_key(NodeId(300), 7);
         assert_eq!(acknowledging(&key), Some((NodeId(300), 7)));
         assert_eq!(acknowledging(&node_key(NodeId(300))), None);
+    }
+
+    #[test]
+    fn setting_key_says_which_setting_it_is() {
+        assert_eq!(setting_name(&setting_key("txn.max_age")), Some("txn.max_age"));
+        assert_eq!(setting_name(&table_name_key("txn.max_age")), None);
     }
 
     #[test]

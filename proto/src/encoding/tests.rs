@@ -11,13 +11,15 @@ mod schemas;
 
 const LIMITS: EncodingLimits = EncodingLimits { key_bytes_max: 8 << 10, row_bytes_max: 10 << 20 };
 
-const TYPES: [ColumnType; 6] = [
+const TYPES: [ColumnType; 8] = [
     ColumnType::BigInt,
     ColumnType::DoublePrecision,
     ColumnType::Text,
     ColumnType::Boolean,
     ColumnType::Bytea,
     ColumnType::TimestampTz,
+    ColumnType::SmallInt,
+    ColumnType::Int,
 ];
 
 /// A table with those columns, named and numbered from 1, of which the first ones are the key.

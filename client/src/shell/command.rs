@@ -37,8 +37,7 @@ pub(super) enum Command {
 }
 
 /// What the shell's commands are.
-pub(super) const HELP: &str = "\
-  \\d               lists tables
+pub(super) const HELP: &str = "  \\d               lists tables
   \\d TABLE         describes a table: columns, key, shards and who leads them
   \\dt              lists tables
   \\x [on|off|auto] one line for each value; auto: when a table is too wide

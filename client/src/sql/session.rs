@@ -12,7 +12,7 @@
 use super::{Ends, REQUEST, SqlAnswer, part, plain};
 use crate::client::Client;
 use crate::connection::{Call, Connection};
-use crate::error::{CallError, ClientError};
+use crate::error::{CallError, ClientError, Refusal};
 use parking_lot::Mutex;
 use proto::NodeId;
 use proto::rpc::v1::session_call::Request;
@@ -294,12 +294,12 @@ impl SqlRunning<'_> {
 }
 
 /// Whether the transaction is over after an error in it.
-fn status_after(refusal: &crate::error::Refusal, ends: Ends) -> SqlTransactionStatus {
+fn status_after(refusal: &Refusal, ends: Ends) -> SqlTransactionStatus {
+    // Class 42 of SQLSTATE: the text is wrong, so that it was no COMMIT.
+    let was_understood = refusal.sql.as_ref().is_none_or(|error| !error.sqlstate.starts_with("42"));
     match ends {
         // A COMMIT that fails ends it, as in PostgreSQL.
-        Ends::Transaction if refusal.kind != proto::rpc::v1::ErrorKind::Sql => {
-            SqlTransactionStatus::Idle
-        }
+        Ends::Transaction if was_understood => SqlTransactionStatus::Idle,
         Ends::Transaction | Ends::Nothing => SqlTransactionStatus::Failed,
     }
 }

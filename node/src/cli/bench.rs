@@ -29,14 +29,14 @@ pub(super) enum BenchCommand {
 #[command(group = ArgGroup::new("target"))]
 pub(super) struct BankArgs {
     /// Runs on a running cluster, by the address of one node, HOST:PORT.
-    // Not from the environment: an address that was set for something else must not get the load.
-    #[arg(long, group = "target")]
+    // A variable of its own: an address that was set for something else must not get the load.
+    #[arg(long, env = "SPANDREL_BENCH_URL", group = "target")]
     url: Option<String>,
     /// Runs on three nodes inside this process. The default.
-    #[arg(long, group = "target")]
+    #[arg(long, env = "SPANDREL_EMBEDDED", group = "target")]
     embedded: bool,
     /// Starts so many processes of this program, with their data on disk, and stops them at the end.
-    #[arg(long, value_name = "N", group = "target")]
+    #[arg(long, env = "SPANDREL_PROCESSES", value_name = "N", group = "target")]
     processes: Option<u32>,
     /// How many accounts there are.
     #[arg(long, env = "SPANDREL_ACCOUNTS", default_value_t = 10_000)]

@@ -144,6 +144,7 @@ impl Processes {
             // What is set for the benchmark must not reach the nodes.
             .env_remove("SPANDREL_PORT_OFFSET")
             .env_remove("SPANDREL_ADVERTISE")
+            .env_remove("SPANDREL_CONFIG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.try_clone()?)

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, StreamExt, wrappers::UnboundedReceiverStream};
 
 /// What a node does with a call.
+#[expect(clippy::large_enum_variant, reason = "a test has few of them")]
 pub(crate) enum Reaction {
     /// Answers it, in one or several chunks.
     Answer(Vec<Response>),

@@ -103,7 +103,7 @@ fn measure(path: &Path) -> io::Result<Vec<Duration>> {
 fn is_in_memory(directory: &Path) -> bool {
     /// Of `tmpfs` and `ramfs`, as the kernel numbers file systems.
     const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
-    rustix::fs::statfs(directory).is_ok_and(|found| IN_MEMORY.contains(&i64::from(found.f_type)))
+    rustix::fs::statfs(directory).is_ok_and(|found| IN_MEMORY.contains(&found.f_type))
 }
 
 /// The file system of the data directory.

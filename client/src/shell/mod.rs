@@ -22,6 +22,7 @@ mod split;
 mod statement;
 mod value;
 
+pub use output::ShellOutput;
 pub use settings::Format;
 
 use crate::client::Client;
@@ -29,7 +30,6 @@ use crate::error::ClientError;
 use crate::sql::SqlSession;
 use command::Command;
 use input::{Event, Lines};
-use output::{Terminal, say, write};
 use proto::rpc::v1::SqlTransactionStatus;
 use settings::{Expanded, Settings};
 use split::{Inside, Piece, Splitter};
@@ -121,6 +121,7 @@ pub type ShellCommandRunning<'a> =
 pub async fn run_shell(
     client: &Client,
     options: ShellOptions,
+    output: ShellOutput,
     commands: Option<&mut dyn ShellCommands>,
 ) -> Result<ShellEnd, ShellError> {
     let is_interactive = options.input.is_interactive();
@@ -129,6 +130,7 @@ pub async fn run_shell(
         session: client.sql_session(),
         settings: Settings { format: options.format, expanded, ..Settings::default() },
         interrupts: signal(SignalKind::interrupt()).map_err(ShellError::Signals)?,
+        output,
         commands,
         user: options.user,
         database: options.database,
@@ -141,7 +143,9 @@ pub async fn run_shell(
         ShellInput::Stdin => shell.stdin().await?,
     };
     if shell.session.status() != SqlTransactionStatus::Idle {
-        say("WARNING:  the input ended inside of a transaction, which is rolled back\n");
+        shell
+            .output
+            .say("WARNING:  the input ended inside of a transaction, which is rolled back\n");
     }
     Ok(match flow {
         Flow::Go | Flow::Quit => ShellEnd::Good,
@@ -163,6 +167,7 @@ struct Shell<'a> {
     session: SqlSession,
     settings: Settings,
     interrupts: Signal,
+    output: ShellOutput,
     commands: Option<&'a mut dyn ShellCommands>,
     user: String,
     database: String,
@@ -239,7 +244,7 @@ impl Shell<'_> {
                     entry.clear();
                 }
                 Event::End if self.is_interactive => {
-                    say("\\q\n");
+                    self.output.say("\\q\n");
                     break Flow::Quit;
                 }
                 Event::End => break self.last(&mut splitter, name).await?,
@@ -295,6 +300,7 @@ impl Shell<'_> {
         let ended = statement::execute(
             &mut self.session,
             &mut self.interrupts,
+            &mut self.output,
             &self.settings,
             self.is_interactive,
             sql,
@@ -303,7 +309,7 @@ impl Shell<'_> {
         match ended {
             Ended::Done => Ok(Flow::Go),
             Ended::Failed(text) => {
-                say(&format!("{}{text}", place(name, line)));
+                self.output.say(&format!("{}{text}", place(name, line)));
                 Ok(Flow::Stop)
             }
         }
@@ -322,7 +328,7 @@ impl Shell<'_> {
         match done {
             Ok(flow) => Ok(flow),
             Err(message) => {
-                say(&format!("{}{message}\n", place(name, line)));
+                self.output.say(&format!("{}{message}\n", place(name, line)));
                 Ok(Flow::Stop)
             }
         }
@@ -336,9 +342,9 @@ impl Shell<'_> {
         let on_off = |on: bool| if on { "on" } else { "off" };
         match command {
             Command::Help => {
-                say(command::HELP);
+                self.output.say(command::HELP);
                 if let Some(commands) = &self.commands {
-                    say(&format!("\n{}", commands.help()));
+                    self.output.say(&format!("\n{}", commands.help()));
                 }
             }
             Command::Quit => return Ok(Ok(Flow::Quit)),
@@ -351,7 +357,7 @@ impl Shell<'_> {
                     (None, Expanded::On) => Expanded::Off,
                     (None, Expanded::Off | Expanded::Auto) => Expanded::On,
                 };
-                say(match settings.expanded {
+                self.output.say(match settings.expanded {
                     Expanded::On => "A line for each value.\n",
                     Expanded::Off => "A line for each row.\n",
                     Expanded::Auto => "A line for each value when a table is too wide.\n",
@@ -359,11 +365,11 @@ impl Shell<'_> {
             }
             Command::Timing(timing) => {
                 settings.timing = timing.unwrap_or(!settings.timing);
-                say(&format!("Timing is {}.\n", on_off(settings.timing)));
+                self.output.say(&format!("Timing is {}.\n", on_off(settings.timing)));
             }
             Command::Pager(pager) => {
                 settings.pager = pager.unwrap_or(!settings.pager);
-                say(&format!("The pager is {}.\n", on_off(settings.pager)));
+                self.output.say(&format!("The pager is {}.\n", on_off(settings.pager)));
             }
             Command::Format(format) => settings.format = format,
             Command::Null(text) => settings.null = text,
@@ -401,7 +407,7 @@ impl Shell<'_> {
         };
         match done {
             Some(Ok(text)) => {
-                write(&text).map_err(ShellError::Output)?;
+                self.output.write(&text).map_err(ShellError::Output)?;
                 Ok(Ok(Flow::Go))
             }
             Some(Err(message)) => Ok(Err(format!("\\{name}: {message}"))),
@@ -414,8 +420,8 @@ impl Shell<'_> {
         let found = async { Ok((client.list_tables().await?, client.shard_map().await?)) };
         match self.unless_interrupted(found).await {
             Ok((tables, map)) => {
-                let terminal = Terminal::now();
-                self.show(describe::tables(&tables, &map, &self.settings, terminal.width())).await
+                let width_max = self.output.terminal().width();
+                self.show(describe::tables(&tables, &map, &self.settings, width_max)).await
             }
             Err(message) => Ok(Err(format!("\\d: {message}"))),
         }
@@ -426,18 +432,18 @@ impl Shell<'_> {
         let found = async { Ok((client.get_table(name).await?, client.shard_map().await?)) };
         match self.unless_interrupted(found).await {
             Ok((table, map)) => {
-                let terminal = Terminal::now();
-                self.show(describe::table(&table, &map, &self.settings, terminal.width())).await
+                let width_max = self.output.terminal().width();
+                self.show(describe::table(&table, &map, &self.settings, width_max)).await
             }
             Err(message) => Ok(Err(format!("\\d {name}: {message}"))),
         }
     }
 
-    async fn show(&self, text: String) -> Result<Result<Flow, String>, ShellError> {
+    async fn show(&mut self, text: String) -> Result<Result<Flow, String>, ShellError> {
         let shown = if self.settings.pager && self.is_interactive {
-            output::page(text, Terminal::now()).await
+            self.output.page(text).await
         } else {
-            write(&text)
+            self.output.write(&text)
         };
         shown.map_err(ShellError::Output)?;
         Ok(Ok(Flow::Go))

@@ -1,4 +1,4 @@
-//! Where the output goes: results to standard output, everything else to standard error.
+//! Where the output goes: results to standard output, everything else to standard error; in tests elsewhere.
 
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ struct Size {
 
 impl Terminal {
     /// As it is now: it may be resized at any time.
-    pub(super) fn now() -> Self {
+    fn of_stdout() -> Self {
         let stdout = std::io::stdout();
         if !stdout.is_terminal() {
             return Terminal { size: None };
@@ -40,27 +40,64 @@ impl Terminal {
     }
 }
 
-/// A text on standard error. One that is closed is no reason to fail.
-pub(super) fn say(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+/// Where results go, and where everything else does.
+pub struct ShellOutput {
+    results: Box<dyn Write + Send>,
+    rest: Box<dyn Write + Send>,
+    /// Whether results may go to a terminal.
+    is_standard: bool,
 }
 
-/// A result, or a part of one.
-pub(super) fn write(text: &str) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
-}
-
-/// A whole result: through the pager when it is longer than the screen.
-pub(super) async fn page(text: String, terminal: Terminal) -> std::io::Result<()> {
-    if !terminal.is_exceeded_by(&text) {
-        return write(&text);
+impl ShellOutput {
+    /// Standard output and standard error.
+    #[must_use]
+    pub fn standard() -> Self {
+        ShellOutput {
+            results: Box::new(std::io::stdout()),
+            rest: Box::new(std::io::stderr()),
+            is_standard: true,
+        }
     }
-    let paged = tokio::task::spawn_blocking(move || {
-        if through_pager(&text).is_err() { write(&text) } else { Ok(()) }
-    });
-    paged.await.map_err(std::io::Error::other)?
+
+    /// Other places, which are no terminals.
+    #[must_use]
+    pub fn to(results: Box<dyn Write + Send>, rest: Box<dyn Write + Send>) -> Self {
+        ShellOutput { results, rest, is_standard: false }
+    }
+
+    /// The terminal that results go to, as it is now.
+    pub(super) fn terminal(&self) -> Terminal {
+        if self.is_standard { Terminal::of_stdout() } else { Terminal { size: None } }
+    }
+
+    /// A text that is no result. If it cannot be written, that is no reason to fail.
+    pub(super) fn say(&mut self, text: &str) {
+        let _ = self.rest.write_all(text.as_bytes()).and_then(|()| self.rest.flush());
+    }
+
+    /// A result, or a part of one.
+    pub(super) fn write(&mut self, text: &str) -> std::io::Result<()> {
+        self.results.write_all(text.as_bytes())?;
+        self.results.flush()
+    }
+
+    /// A whole result: through the pager when it is longer than the screen.
+    pub(super) async fn page(&mut self, text: String) -> std::io::Result<()> {
+        if !self.terminal().is_exceeded_by(&text) {
+            return self.write(&text);
+        }
+        let paged = tokio::task::spawn_blocking(move || through_pager(&text).map_err(|_| text));
+        match paged.await.map_err(std::io::Error::other)? {
+            Ok(()) => Ok(()),
+            Err(text) => self.write(&text),
+        }
+    }
+}
+
+impl std::fmt::Debug for ShellOutput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ShellOutput")
+    }
 }
 
 /// By the shell, since `$PAGER` may have arguments.

@@ -2,7 +2,7 @@
 
 use super::ShellError;
 use super::error::describe;
-use super::output::{self, Terminal, say, write};
+use super::output::ShellOutput;
 use super::render::Rendering;
 use super::settings::{Format, Settings};
 use crate::error::ClientError;
@@ -25,12 +25,12 @@ pub(super) enum Ended {
 pub(super) async fn execute(
     session: &mut SqlSession,
     interrupts: &mut Signal,
+    output: &mut ShellOutput,
     settings: &Settings,
     is_interactive: bool,
     sql: &str,
 ) -> Result<Ended, ShellError> {
-    let terminal = Terminal::now();
-    let width_max = terminal.width();
+    let width_max = output.terminal().width();
     let began = Instant::now();
     let failed = |error: &ClientError| Ok(Ended::Failed(describe(error, sql, width_max)));
     let mut wait = Waiting::new(session.canceller());
@@ -47,7 +47,7 @@ pub(super) async fn execute(
     loop {
         let rows = tokio::select! {
             rows = running.next_rows() => rows,
-            _ = interrupts.recv() => match wait.interrupted() {
+            _ = interrupts.recv() => match wait.interrupted(output) {
                 Patience::Left => continue,
                 Patience::Gone => return Ok(Ended::Failed(LEFT.to_owned())),
             },
@@ -58,7 +58,7 @@ pub(super) async fn execute(
             Err(error) => {
                 if settings.format != Format::Table && rendering.is_some() {
                     // What was written so far is left open, so that nobody takes it for the whole.
-                    write("\n").map_err(ShellError::Output)?;
+                    output.write("\n").map_err(ShellError::Output)?;
                 }
                 return failed(&error);
             }
@@ -71,24 +71,24 @@ pub(super) async fn execute(
                 rendering
             });
             text.push_str(&rendering.rows(rows));
-            write(&text).map_err(ShellError::Output)?;
+            output.write(&text).map_err(ShellError::Output)?;
         }
     }
     let took = began.elapsed();
     let (_, summary) = running.finish();
-    notify(&summary);
+    notify(&summary, output);
     match rendering {
         Some(rendering) => {
             let text = rendering.finish();
             let pages = is_interactive && settings.pager && settings.format == Format::Table;
-            let written = if pages { output::page(text, terminal).await } else { write(&text) };
+            let written = if pages { output.page(text).await } else { output.write(&text) };
             written.map_err(ShellError::Output)?;
         }
-        None if settings.format == Format::Table => say(&format!("{}\n", summary.tag)),
+        None if settings.format == Format::Table => output.say(&format!("{}\n", summary.tag)),
         None => {}
     }
     if settings.timing {
-        say(&timing(took, &summary));
+        output.say(&timing(took, &summary));
     }
     if wait.presses > 0 && !is_interactive {
         return Ok(Ended::Failed(
@@ -121,16 +121,17 @@ impl Waiting {
 
     /// The first time cancels and waits for the answer, since a commit may be under way; only the third one
     /// gives up on it.
-    fn interrupted(&mut self) -> Patience {
+    fn interrupted(&mut self, output: &mut ShellOutput) -> Patience {
         self.presses += 1;
         match self.presses {
             1 => {
-                say("cancelling; waiting for the answer\n");
+                output.say("cancelling; waiting for the answer\n");
                 self.canceller.cancel();
                 Patience::Left
             }
             2 => {
-                say("still waiting; Ctrl-C once more leaves without knowing what happened\n");
+                output
+                    .say("still waiting; Ctrl-C once more leaves without knowing what happened\n");
                 Patience::Left
             }
             _ => Patience::Gone,
@@ -138,9 +139,9 @@ impl Waiting {
     }
 }
 
-fn notify(summary: &SqlSummary) {
+fn notify(summary: &SqlSummary, output: &mut ShellOutput) {
     for notice in &summary.notices {
-        say(&format!("NOTICE:  {notice}\n"));
+        output.say(&format!("NOTICE:  {notice}\n"));
     }
 }
 

@@ -182,7 +182,10 @@ async fn broken_stream_takes_its_transaction_along_and_the_next_statement_reopen
 
 #[tokio::test]
 async fn transaction_lost_between_statements_is_said_before_the_next_one_runs() {
-    let cluster = cluster(|_, _| done("SELECT 0", SqlTransactionStatus::Idle));
+    let cluster = cluster(|node, _| match node {
+        1 => break_session(),
+        _ => done("SELECT 0", SqlTransactionStatus::Idle),
+    });
     let mut session = one_stream(&cluster).await.sql_session();
     session.execute("BEGIN", Vec::new()).await.unwrap();
     cluster.kill(1);

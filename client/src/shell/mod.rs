@@ -34,10 +34,11 @@ use proto::rpc::v1::SqlTransactionStatus;
 use settings::{Expanded, Settings};
 use split::{Inside, Piece, Splitter};
 use statement::Ended;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::task::Poll;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Files that include each other end here.
@@ -218,9 +219,12 @@ impl Shell<'_> {
             let prompt = self.prompt(&splitter.inside());
             let event = tokio::select! {
                 event = lines.next(&prompt) => event,
-                // On a terminal the editor sees Ctrl-C first.
-                _ = self.interrupts.recv() => return Ok(Flow::Stop),
+                // On a terminal that is the editor's: what comes here is left over from before.
+                _ = self.interrupts.recv(), if !self.is_interactive => return Ok(Flow::Stop),
             };
+            if self.is_interactive {
+                self.forget_interrupts().await;
+            }
             match event {
                 Event::Line(line) => {
                     entry.push_str(&line);
@@ -257,6 +261,15 @@ impl Shell<'_> {
         Ok(flow)
     }
 
+    /// A Ctrl-C that was meant for the pager, or came too late, must not cancel what comes next.
+    async fn forget_interrupts(&mut self) {
+        poll_fn(|cx| {
+            while self.interrupts.poll_recv(cx).is_ready() {}
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// Executes what is complete.
     async fn pieces(
         &mut self,
@@ -272,8 +285,12 @@ impl Shell<'_> {
                 }
                 Piece::Command { text, line } => self.command(&text, name, line).await?,
             };
-            if flow != Flow::Go {
-                return Ok(flow);
+            // Who types sees the error; a file that is included stops as a script does.
+            let goes_on = self.is_interactive && self.include_depth == 0;
+            match flow {
+                Flow::Go => {}
+                Flow::Stop if goes_on => {}
+                Flow::Stop | Flow::Quit => return Ok(flow),
             }
         }
         Ok(Flow::Go)

@@ -69,14 +69,16 @@ pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {
         if args.script.is_interactive() {
             say(&banner(&args));
         }
-        // From here on Ctrl-C belongs to the shell, and SIGTERM ends all.
+        // From here on Ctrl-C belongs to the shell; SIGTERM, and a terminal that is closed, end all.
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate()).map_err(Failure::run_time)?;
+        let mut hang_up = signal(SignalKind::hangup()).map_err(Failure::run_time)?;
         let mut demo = Demo { cluster, client: client.clone(), bank: None };
         let (user, database) = ("root".to_owned(), "postgres".to_owned());
         tokio::select! {
             ended = shell(&client, user, database, args.script, Some(&mut demo)) => ended,
             _ = terminate.recv() => Err(interrupted()),
+            _ = hang_up.recv() => Err(interrupted()),
         }
     });
     // What reads standard input cannot be stopped.

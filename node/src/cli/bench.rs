@@ -11,6 +11,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use truetime::ClockSource;
 
 use super::embedded::Embedded;
+use super::local::Ports;
 use super::processes::{NodeFlags, Processes};
 use super::start::stop_signal;
 use super::{Failure, print, runtime, say};
@@ -178,7 +179,7 @@ async fn run_on_target(options: &BankOptions, clock: ClockSource) -> Result<Fini
         }
         Target::Embedded => {
             let cores = cores(options, EMBEDDED_NODES);
-            let starting = Embedded::start(EMBEDDED_NODES, data_dir, clock, cores);
+            let starting = Embedded::start(EMBEDDED_NODES, data_dir, Ports::Any, clock, cores);
             let cluster = unless_stopped(starting).await?;
             let addresses = cluster.addresses();
             run_at(options, &addresses, None::<&mut Processes>).await.map_err(Failure::run_time)

@@ -14,6 +14,7 @@ use truetime::ClockSource;
 
 use super::demo_bank::DemoBank;
 use super::embedded::Embedded;
+use super::local::Ports;
 use super::sql::{ScriptArgs, connect, shell};
 use super::start::{Stop, stop_signal};
 use super::{Failure, runtime, say};
@@ -67,7 +68,7 @@ pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {
             () = terminated => return Err(interrupted()),
         };
         if args.script.is_interactive() {
-            say(&banner(&args));
+            say(&banner(&args, &cluster.addresses()));
         }
         // From here on Ctrl-C belongs to the shell; SIGTERM, and a terminal that is closed, end all.
         use tokio::signal::unix::{SignalKind, signal};
@@ -88,7 +89,8 @@ pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {
 
 async fn start(args: &DemoArgs) -> Result<(Embedded, Client), Failure> {
     let clock = ClockSource::fixed(EPSILON);
-    let mut cluster = Embedded::start(args.nodes, args.data_dir.as_deref(), clock, 1).await?;
+    let data_dir = args.data_dir.as_deref();
+    let mut cluster = Embedded::start(args.nodes, data_dir, Ports::Usual, clock, 1).await?;
     // All of them stop together, so there is nobody to hand over to.
     cluster.stop_by(Stop::AtOnce);
     let client = connect(cluster.addresses()).await?;
@@ -130,17 +132,18 @@ async fn create(client: &Client, shards: u32) -> Result<(), client::ClientError>
     Ok(())
 }
 
-fn banner(args: &DemoArgs) -> String {
+fn banner(args: &DemoArgs, addresses: &[String]) -> String {
     let kept = match &args.data_dir {
         Some(path) => format!("kept in {}", path.display()),
         None => "gone when you leave".to_owned(),
     };
     format!(
-        "spandrel {}: {} nodes in this process, data {kept}.\n\
+        "spandrel {}: {} nodes in this process, data {kept}; gRPC at {}.\n\
          Table {TABLE} has {ACCOUNTS} rows on {} shards. To see it survive: \\bank start, then \\kill 1, then \\bank status.\n\
          \\? for help",
         env!("CARGO_PKG_VERSION"),
         args.nodes,
+        addresses.join(", "),
         args.shards
     )
 }

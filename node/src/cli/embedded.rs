@@ -1,6 +1,7 @@
 //! A cluster inside this process: each node on a thread of its own.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,12 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use truetime::ClockSource;
 
-use super::local::{Places, initialise};
+use super::local::{Places, Ports, initialise};
 use super::start::{StartArgs, Stop, run_node};
 use super::{Failure, runtime};
 
 /// How long the threads of a node that was killed may keep its data directory.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where metrics are by default.
+const HTTP_PORT_USUAL: u16 = 7_480;
 
 /// The exit code of a node whose data directory is still in use.
 const DIRECTORY_UNUSABLE: u8 = 4;
@@ -58,21 +62,26 @@ impl Embedded {
     pub(super) async fn start(
         count: u32,
         data_dir: Option<&Path>,
+        ports: Ports,
         clock: ClockSource,
         cores: u16,
     ) -> Result<Self, Failure> {
-        let places = Places::find(count, data_dir)?;
+        let places = Places::find(count, data_dir, ports)?;
         let join = places.addresses();
         let mut embedded =
             Embedded { nodes: Vec::new(), ids: BTreeMap::new(), stop: Stop::HandOver, places };
         // Each node says once that it listens, or why it does not.
         let (sender, mut ready) = mpsc::unbounded_channel();
-        for place in embedded.places.nodes_mut() {
+        for (number, place) in (0..).zip(embedded.places.nodes_mut()) {
             place.release();
+            let http = match ports {
+                Ports::Any => None,
+                Ports::Usual => free(HTTP_PORT_USUAL.saturating_add(number)),
+            };
             let args = StartArgs {
                 data_dir: place.data_dir.clone(),
                 listen: place.address.clone(),
-                http: "127.0.0.1:0".to_owned(),
+                http: http.unwrap_or_else(|| "127.0.0.1:0".to_owned()),
                 advertise: None,
                 join: join.clone(),
                 clock,
@@ -154,6 +163,11 @@ impl Drop for Embedded {
             let _ = thread.join();
         }
     }
+}
+
+/// The address of a port, if nobody listens on it.
+fn free(port: u16) -> Option<String> {
+    TcpListener::bind(("127.0.0.1", port)).ok().map(|_| format!("127.0.0.1:{port}"))
 }
 
 async fn listening(

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use client::shell::{Format, ShellCommands, ShellEnd, ShellInput, ShellOptions, ShellOutput, run_shell};
+use client::shell::{
+    Format, ShellCommands, ShellEnd, ShellInput, ShellOptions, ShellOutput, run_shell,
+};
 use client::{Client, Config, Placement};
 
 use super::{Failure, runtime, say};
@@ -97,7 +99,10 @@ pub(super) async fn shell(
 ) -> Result<(), Failure> {
     let format = script.format;
     let options = ShellOptions { user, database, format, input: script.input() };
-    match run_shell(client, options, ShellOutput::standard(), commands).await.map_err(Failure::run_time)? {
+    match run_shell(client, options, ShellOutput::standard(), commands)
+        .await
+        .map_err(Failure::run_time)?
+    {
         ShellEnd::Good => Ok(()),
         ShellEnd::Failed => Err(Failure::said()),
     }

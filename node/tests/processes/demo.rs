@@ -2,8 +2,12 @@
 
 use crate::support::spandrel_fed;
 
+/// A demonstration takes the usual ports if they are free, and between the look and the taking another one could.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test]
 async fn demo_has_its_table_and_leaves_no_file() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let dir = tempfile::tempdir().unwrap();
     let count = "SELECT count(*) AS n, sum(balance) AS total FROM accounts";
     let args = ["demo", "--shards", "3", "--format", "json", "-e", count];
@@ -20,6 +24,7 @@ async fn demo_has_its_table_and_leaves_no_file() {
 
 #[tokio::test]
 async fn demo_keeps_what_was_written_in_its_data_directory() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let data = data.to_str().unwrap();
@@ -36,6 +41,7 @@ async fn demo_keeps_what_was_written_in_its_data_directory() {
 
 #[tokio::test]
 async fn node_killed_under_the_bank_costs_no_money_and_comes_back() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let dir = tempfile::tempdir().unwrap();
     let script = "\\bank start\n\\kill 1\n\\kill 1\n";
     let ended = spandrel_fed(&["demo"], script, dir.path()).await;

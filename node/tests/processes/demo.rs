@@ -47,10 +47,13 @@ async fn node_killed_under_the_bank_costs_no_money_and_comes_back() {
     let ended = spandrel_fed(&["demo"], script, dir.path()).await;
     assert_eq!(ended.code, Some(1), "{ended:#?}");
     assert!(ended.stderr.contains("\\kill: n1 does not run"), "{ended:#?}");
-    // Statements wait out the election, so that the numbers after them are of a cluster that works again.
+    // The status is asked for until there is one, so that the shell has noticed the death of its own node before
+    // a statement is lost with it. Statements wait out the election, so that the numbers after them are of a
+    // cluster that works again.
     let script = "\\bank start\n\
                   SELECT sum(balance) AS total FROM accounts;\n\
                   \\kill 1\n\
+                  \\nodes\n\
                   UPDATE accounts SET balance = balance + 0;\n\
                   SELECT sum(balance) AS total FROM accounts;\n\
                   \\restart 1\n\

@@ -37,6 +37,8 @@ pub struct Config {
     /// The same for creating and dropping tables, which wait until every node knows, or until the leases of
     /// those that cannot be asked have ended.
     pub ddl_timeout: Duration,
+    /// The same for a statement of SQL. Nodes have limits of their own, and a session can cancel.
+    pub sql_timeout: Duration,
     /// For how long a connection may take to open.
     pub connect_timeout: Duration,
     /// How often a connection is probed, so that a node that hangs is noticed.
@@ -71,6 +73,7 @@ impl Default for Config {
             discover_nodes: true,
             request_timeout: Duration::from_secs(10),
             ddl_timeout: Duration::from_secs(150),
+            sql_timeout: Duration::from_secs(24 * 3_600),
             connect_timeout: Duration::from_secs(2),
             probe_interval: Duration::from_secs(2),
             in_flight_max: 4096,

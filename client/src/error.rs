@@ -1,9 +1,10 @@
 //! What can go wrong for a user of the client, by what the user can do about it.
 
+use crate::sql::Ends;
 use bytes::Bytes;
 use proto::TxnId;
 use proto::rpc::WrongType;
-use proto::rpc::v1::{Error, ErrorKind, Retry};
+use proto::rpc::v1::{Error, ErrorKind, Retry, SqlError};
 use std::fmt;
 use std::time::Duration;
 use tonic::Code;
@@ -23,6 +24,8 @@ pub struct Refusal {
     pub wounded_by: Option<TxnId>,
     /// Where the outcome of the transaction is recorded, when the server said so.
     pub coordinator_key: Bytes,
+    /// What SQL says about it, when it is about a statement.
+    pub sql: Option<SqlError>,
     pub(crate) retry: Retry,
 }
 
@@ -61,6 +64,7 @@ impl From<Error> for Refusal {
             transaction: detail.transaction.map(Into::into),
             wounded_by: detail.wounded_by.map(Into::into),
             coordinator_key: detail.coordinator_key,
+            sql: detail.sql,
         }
     }
 }
@@ -113,6 +117,16 @@ pub enum ClientError {
     /// The connection broke under a request that changes nothing, or a transaction that sent no commit.
     #[error("the connection to {address} broke: {reason}")]
     Disconnected {
+        /// The other end.
+        address: String,
+        /// The transport's words.
+        reason: String,
+    },
+    /// The stream of a SQL session broke while it was in a transaction, which is rolled back.
+    #[error(
+        "the connection to {address} broke ({reason}), and the transaction of this session is rolled back; begin it again"
+    )]
+    SqlSessionLost {
         /// The other end.
         address: String,
         /// The transport's words.
@@ -192,6 +206,7 @@ impl ClientError {
             ClientError::Aborted(_)
             | ClientError::Unavailable(_)
             | ClientError::Disconnected { .. }
+            | ClientError::SqlSessionLost { .. }
             | ClientError::DeadlineExceeded { .. }
             | ClientError::NoConnection { .. }
             | ClientError::TooManyInFlight { .. } => true,
@@ -218,6 +233,7 @@ impl ClientError {
             ClientError::OutcomeUnknown { .. }
             | ClientError::MayHaveExecuted { .. }
             | ClientError::Disconnected { .. }
+            | ClientError::SqlSessionLost { .. }
             | ClientError::DeadlineExceeded { .. }
             | ClientError::NoConnection { .. }
             | ClientError::TooManyInFlight { .. }
@@ -312,6 +328,41 @@ impl CallError {
             | CallError::TooLarge { .. }
             | CallError::Refused(_)
             | CallError::Protocol { .. } => self.of_harmless(),
+        }
+    }
+
+    /// Whether nothing at all was executed, so that it may be sent again whatever it was.
+    pub(crate) fn was_not_executed(&self) -> bool {
+        match self {
+            CallError::NotSent { .. } => true,
+            CallError::Refused(refusal) => refusal.retry == Retry::Request,
+            CallError::Lost { .. }
+            | CallError::Deadline { .. }
+            | CallError::TooManyInFlight { .. }
+            | CallError::TooLarge { .. }
+            | CallError::Protocol { .. } => false,
+        }
+    }
+
+    /// As the failure of a statement of SQL.
+    pub(crate) fn of_sql(self, ends: Ends) -> ClientError {
+        let request = "the SQL statement";
+        match (ends, self) {
+            (Ends::Nothing, error) => error.of_harmless(),
+            (Ends::Transaction, CallError::Refused(refusal)) => match refusal.retry {
+                Retry::LookupOutcome | Retry::Unspecified => match refusal.transaction {
+                    Some(id) => {
+                        let coordinator_key = refusal.coordinator_key;
+                        ClientError::OutcomeUnknown { id, coordinator_key }
+                    }
+                    // Its words say more than that nobody knows.
+                    None => ClientError::Refused(refusal),
+                },
+                Retry::Never | Retry::Request | Retry::Transaction => {
+                    CallError::Refused(refusal).of_harmless()
+                }
+            },
+            (Ends::Transaction, error) => error.of_request(request),
         }
     }
 }

@@ -31,8 +31,11 @@
 //! # }
 //! ```
 //!
-//! Not here: SQL, and reading one's own buffered writes: they are sent with the commit. All waits are
-//! `tokio`'s; any flavour of runtime does.
+//! SQL is executed by [`Client::execute_sql`], or in a session of its own ([`Client::sql_session`]) with BEGIN,
+//! SET and cancelling. [`shell`] is what people type it into.
+//!
+//! Not here: reading one's own buffered writes in `run`: they are sent with the commit. All waits are `tokio`'s; any
+//! flavour of runtime does.
 
 mod admin;
 mod backoff;
@@ -49,7 +52,9 @@ mod pool;
 mod reading;
 mod run;
 mod shard_map;
+pub mod shell;
 mod snapshot;
+mod sql;
 mod tables;
 mod transaction;
 
@@ -62,9 +67,11 @@ pub use mutation::Mutations;
 pub use observe::{Attempt, AttemptEnd, Commit, Observe};
 pub use proto::rpc::v1::{
     Column, ColumnType, ErrorKind, InitResponse, KeyRange, LockMode, NodeAddress, Outcome, Row,
-    RowKey, StatusResponse, Table, Value, create_table_request::Placement as TablePlacement,
+    RowKey, SqlColumn, SqlError, SqlStatement, SqlSummary, SqlTransactionStatus, SqlType,
+    StatusResponse, Table, Value, create_table_request::Placement as TablePlacement,
 };
 pub use run::{Committed, RunOptions};
 pub use shard_map::{ShardMap, ShardPlace};
 pub use snapshot::{Bound, Pages, Scan, Snapshot};
+pub use sql::{SqlAnswer, SqlBatchAnswer, SqlCanceller, SqlRunning, SqlSession};
 pub use transaction::Transaction;

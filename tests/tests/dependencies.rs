@@ -85,7 +85,7 @@ const EFFECT_WORDS: [&str; 10] = [
 
 /// A crate of the shelf, and where alone it may be named, so that it can be replaced or is out of the
 /// simulator's way.
-const CONFINED: [(&str, &[&str]); 9] = [
+const CONFINED: [(&str, &[&str]); 12] = [
     ("raft", &["node/src/shard/raft.rs", "node/src/shard/raft/"]),
     ("raft_protobuf", &["node/src/shard/raft.rs", "node/src/shard/raft/"]),
     ("protobuf", &["node/src/shard/raft.rs", "node/src/shard/raft/"]),
@@ -95,6 +95,9 @@ const CONFINED: [(&str, &[&str]); 9] = [
     ("tokio", &ASYNC),
     ("tonic", &RPC),
     ("axum", &["node/src/server/", "node/src/host/"]),
+    ("rustyline", &["client/src/shell/input.rs"]),
+    ("unicode_width", &["client/src/shell/render/"]),
+    ("toml", &["node/src/cli/config.rs"]),
 ];
 const ASYNC: [&str; 6] = [
     "client/src/",

@@ -23,15 +23,15 @@ const UNCOUNTED_MAX: Duration = Duration::from_millis(1_010);
 
 /// What the kernel says about its clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KernelReport {
+pub struct KernelReport {
     /// Whether the kernel believes that a daemon keeps the clock right.
-    pub(crate) synchronised: bool,
+    pub synchronised: bool,
     /// The largest error at the last second's end, as far as daemon and kernel know.
-    pub(crate) maxerror: Duration,
+    pub maxerror: Duration,
     /// A correction that the kernel has been given and has not finished.
-    pub(crate) pending: Duration,
+    pub pending: Duration,
     /// By how much the reading that came with it may be cut off.
-    pub(crate) resolution: Duration,
+    pub resolution: Duration,
 }
 
 /// The kernel's last statement, and how often the clock was synchronised.

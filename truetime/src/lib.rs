@@ -27,6 +27,7 @@ mod timestamp;
 mod vouch;
 
 pub use clock::Clock;
+pub use kernel::KernelReport;
 pub use now::{ClockUnsure, Mono, Now};
 pub use peers::{EXCHANGE_AGE_MAX, Exchange, Meeting, Peers};
 pub use simulated::{ClockFault, Honesty, SimulatedClock, SimulatedStart};

@@ -10,7 +10,7 @@
 //!
 //! Not here: the judgement ([`Vouch`]).
 
-use crate::kernel::{KernelBound, QUERY_INTERVAL};
+use crate::kernel::{KernelBound, KernelReport, QUERY_INTERVAL};
 use crate::machine;
 use crate::source::Skew;
 use crate::{Claim, Clock, ClockSource, ClockUnsure, Mono, Now, Reading, Resync, TimeInterval};
@@ -51,6 +51,11 @@ impl SystemClock {
             started: machine::mono(),
             checked: None,
         }
+    }
+
+    /// What the kernel says about the machine's clock right now.
+    pub fn ask_kernel() -> Result<KernelReport, String> {
+        machine::kernel_report().map(|(_, report)| report)
     }
 
     /// The source it reads.

@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -52,6 +53,8 @@ pub(crate) struct Connection {
     address: Arc<str>,
     node: Option<NodeId>,
     nodes: Vec<NodeAddress>,
+    /// How many SQL sessions were numbered.
+    sql_sessions: AtomicU32,
     state: Arc<Mutex<State>>,
 }
 
@@ -88,6 +91,13 @@ impl State {
         match self.life {
             Life::Live => false,
             Life::Closed | Life::Broken(_) => true,
+        }
+    }
+
+    fn broken_because(&self) -> String {
+        match &self.life {
+            Life::Broken(reason) => reason.clone(),
+            Life::Live | Life::Closed => "closed".to_owned(),
         }
     }
 
@@ -176,6 +186,7 @@ impl Opening {
             address: address.into(),
             node: (hello.node != 0).then_some(NodeId(hello.node)),
             nodes: hello.nodes,
+            sql_sessions: AtomicU32::new(0),
             state: Arc::clone(&self.state),
         });
         let reader = tokio::spawn(read(self.state, inbound, idle_timeout / 4));
@@ -246,6 +257,32 @@ impl Connection {
     /// All nodes, as the one at the other end told.
     pub(crate) fn nodes(&self) -> &[NodeAddress] {
         &self.nodes
+    }
+
+    /// Where the node is, as it was dialled.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A number for a SQL session that no other one of this stream has.
+    pub(crate) fn next_sql_session(&self) -> u32 {
+        // Wraps after 2^32 sessions of one stream; then 0, which means none, is left out.
+        match self.sql_sessions.fetch_add(1, Ordering::Relaxed).wrapping_add(1) {
+            0 => self.sql_sessions.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
+            number => number,
+        }
+    }
+
+    /// How a call fails that is made when the stream is broken.
+    pub(crate) fn not_sent(&self) -> CallError {
+        let reason = self.state.lock().broken_because();
+        CallError::NotSent { address: self.address.to_string(), reason }
+    }
+
+    /// Sends what nobody waits for the answer of.
+    pub(crate) fn send_detached(&self, request: Request) {
+        let waker = self.state.lock().push_detached(request);
+        waker.into_iter().for_each(Waker::wake);
     }
 
     /// Whether calls can still be made.
@@ -348,10 +385,7 @@ impl Call {
     }
 
     fn broken_because(&self) -> String {
-        match &self.connection.state.lock().life {
-            Life::Broken(reason) => reason.clone(),
-            Life::Live | Life::Closed => "closed".to_owned(),
-        }
+        self.connection.state.lock().broken_because()
     }
 }
 

@@ -48,6 +48,10 @@ pub(super) enum WasSent {
 
 /// What there is for a call at the moment.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once; a box would be an allocation for each answer"
+)]
 pub(super) enum Taken {
     Answer(Response),
     /// Nothing more will come.
@@ -57,6 +61,10 @@ pub(super) enum Taken {
 
 /// What became of an answer.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once; a box would be an allocation for each answer"
+)]
 pub(super) enum Delivered {
     /// It has its place; whom to wake.
     Taken(Option<Waker>),

@@ -43,6 +43,15 @@ macro_rules! only_sessions {
                 Err(Status::unimplemented("the client uses the session"))
             }
 
+            type ExecuteSqlStream = Answers<proto::rpc::v1::ExecuteSqlResponse>;
+
+            async fn execute_sql(
+                &self,
+                _: tonic::Request<proto::rpc::v1::ExecuteSqlRequest>,
+            ) -> Result<Response<Self::ExecuteSqlStream>, Status> {
+                Err(Status::unimplemented("the client uses the session"))
+            }
+
             type SessionStream = Answers<SessionResponse>;
 
             async fn session(
@@ -68,6 +77,9 @@ only_sessions! {
     drop_table(DropTableRequest) -> DropTableResponse;
     get_table(GetTableRequest) -> GetTableResponse;
     list_tables(ListTablesRequest) -> ListTablesResponse;
+    execute_sql_batch(ExecuteSqlBatchRequest) -> ExecuteSqlBatchResponse;
+    cancel_sql(CancelSqlRequest) -> CancelSqlResponse;
+    close_sql_session(CloseSqlSessionRequest) -> CloseSqlSessionResponse;
     init(InitRequest) -> InitResponse;
     shard_map(ShardMapRequest) -> ShardMapResponse;
     status(StatusRequest) -> StatusResponse;

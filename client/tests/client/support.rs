@@ -4,9 +4,10 @@ use client::{Client, Config, Dial, Dialing, Inbound, Outbox, Routing};
 use proto::rpc::v1::session_answer::Response;
 use proto::rpc::v1::session_call::Request;
 use proto::rpc::v1::{
-    CommitResponse, ErrorDetail, ErrorKind, GetTableResponse, KeepAliveResponse, NodeAddress,
-    ReadResponse, ResolveCommitResponse, RollbackResponse, Row, SessionAnswer, SessionHello,
-    SessionRequest, SessionResponse, ShardMapResponse, Table, TransactionId, transaction_selector,
+    CancelSqlResponse, CloseSqlSessionResponse, CommitResponse, ErrorDetail, ErrorKind,
+    GetTableResponse, KeepAliveResponse, NodeAddress, ReadResponse, ResolveCommitResponse,
+    RollbackResponse, Row, SessionAnswer, SessionHello, SessionRequest, SessionResponse,
+    ShardMapResponse, Table, TransactionId, transaction_selector,
 };
 use proto::rpc::{to_error, v1};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, StreamExt, wrappers::UnboundedReceiverStream};
 
 /// What a node does with a call.
+#[expect(clippy::large_enum_variant, reason = "a test has few of them")]
 pub(crate) enum Reaction {
     /// Answers it, in one or several chunks.
     Answer(Vec<Response>),
@@ -184,6 +186,8 @@ impl Cluster {
                 }],
                 nodes: Vec::new(),
             }),
+            Request::CancelSql(_) => Response::CancelSql(CancelSqlResponse {}),
+            Request::CloseSqlSession(_) => Response::CloseSqlSession(CloseSqlSessionResponse {}),
             other => panic!("no script for {other:?}"),
         };
         vec![response]

@@ -11,6 +11,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use truetime::ClockSource;
 
 use super::embedded::Embedded;
+use super::local::Ports;
 use super::processes::{NodeFlags, Processes};
 use super::start::stop_signal;
 use super::{Failure, print, runtime, say};
@@ -29,14 +30,14 @@ pub(super) enum BenchCommand {
 #[command(group = ArgGroup::new("target"))]
 pub(super) struct BankArgs {
     /// Runs on a running cluster, by the address of one node, HOST:PORT.
-    // Not from the environment: an address that was set for something else must not get the load.
-    #[arg(long, group = "target")]
+    // A variable of its own: an address that was set for something else must not get the load.
+    #[arg(long, env = "SPANDREL_BENCH_URL", group = "target")]
     url: Option<String>,
     /// Runs on three nodes inside this process. The default.
-    #[arg(long, group = "target")]
+    #[arg(long, env = "SPANDREL_EMBEDDED", group = "target")]
     embedded: bool,
     /// Starts so many processes of this program, with their data on disk, and stops them at the end.
-    #[arg(long, value_name = "N", group = "target")]
+    #[arg(long, env = "SPANDREL_PROCESSES", value_name = "N", group = "target")]
     processes: Option<u32>,
     /// How many accounts there are.
     #[arg(long, env = "SPANDREL_ACCOUNTS", default_value_t = 10_000)]
@@ -178,7 +179,7 @@ async fn run_on_target(options: &BankOptions, clock: ClockSource) -> Result<Fini
         }
         Target::Embedded => {
             let cores = cores(options, EMBEDDED_NODES);
-            let starting = Embedded::start(EMBEDDED_NODES, data_dir, clock, cores);
+            let starting = Embedded::start(EMBEDDED_NODES, data_dir, Ports::Any, clock, cores);
             let cluster = unless_stopped(starting).await?;
             let addresses = cluster.addresses();
             run_at(options, &addresses, None::<&mut Processes>).await.map_err(Failure::run_time)

@@ -18,6 +18,18 @@ const PORT_FIRST: u16 = 20_000;
 /// Below what the system gives away.
 const PORT_LAST: u16 = 31_999;
 
+/// Which ports a local cluster takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ports {
+    /// Any that are free.
+    Any,
+    /// Those that people expect, if they are free: 7420 and the following ones.
+    Usual,
+}
+
+/// Where gRPC is by default.
+const PORT_USUAL: u16 = 7_420;
+
 /// Holds the addresses of the nodes, so that a cluster on a data directory finds itself again.
 const ADDRESSES_FILE: &str = "addresses";
 
@@ -56,7 +68,7 @@ impl Place {
 
 impl Places {
     /// Finds places for `count` nodes: those of before, if `data_dir` was used before.
-    pub(super) fn find(count: u32, data_dir: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn find(count: u32, data_dir: Option<&Path>, ports: Ports) -> Result<Self, Failure> {
         let base = match data_dir {
             Some(path) => {
                 std::fs::create_dir_all(path).map_err(|error| unusable(path, &error))?;
@@ -83,7 +95,10 @@ impl Places {
                 }
                 before.iter().map(|address| ((*address).to_owned(), None)).collect()
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => reserve(count)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let usual = (ports == Ports::Usual).then(|| reserve_usual(count)).flatten();
+                usual.map_or_else(|| reserve(count), Ok)?
+            }
             Err(error) => return Err(unusable(&file, &error)),
         };
         let lines: Vec<&str> = nodes.iter().map(|(address, _)| address.as_str()).collect();
@@ -133,6 +148,16 @@ impl Base {
 
 fn unusable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::data_directory(format!("{} cannot be used: {error}", path.display()))
+}
+
+/// The usual ports, held until [`Place::release`], if all of them are free.
+fn reserve_usual(count: u32) -> Option<Vec<(String, Option<TcpListener>)>> {
+    let count = u16::try_from(count).ok()?;
+    let bound = (PORT_USUAL..PORT_USUAL.checked_add(count)?).map(|port| {
+        let listener = TcpListener::bind(("127.0.0.1", port)).ok()?;
+        Some((format!("127.0.0.1:{port}"), Some(listener)))
+    });
+    bound.collect()
 }
 
 /// Free ports, held until [`Place::release`].
@@ -186,7 +211,7 @@ mod tests {
 
     #[test]
     fn places_have_ports_of_their_own_that_are_held() {
-        let mut places = Places::find(3, None).unwrap();
+        let mut places = Places::find(3, None, Ports::Any).unwrap();
         let addresses = places.addresses();
         assert_eq!(addresses.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
         assert!(TcpListener::bind(&addresses[0]).is_err());
@@ -196,12 +221,12 @@ mod tests {
 
     #[test]
     fn temporary_places_are_removed_unless_kept() {
-        let places = Places::find(1, None).unwrap();
+        let places = Places::find(1, None, Ports::Any).unwrap();
         let path = places.path().to_path_buf();
         assert!(path.exists());
         drop(places);
         assert!(!path.exists());
-        let mut places = Places::find(1, None).unwrap();
+        let mut places = Places::find(1, None, Ports::Any).unwrap();
         places.keep();
         let path = places.path().to_path_buf();
         drop(places);
@@ -212,8 +237,8 @@ mod tests {
     #[test]
     fn data_directory_keeps_its_addresses_and_its_size() {
         let dir = tempfile::tempdir().unwrap();
-        let before = Places::find(2, Some(dir.path())).unwrap().addresses();
-        assert_eq!(Places::find(2, Some(dir.path())).unwrap().addresses(), before);
-        assert_eq!(Places::find(3, Some(dir.path())).unwrap_err().code, 3);
+        let before = Places::find(2, Some(dir.path()), Ports::Any).unwrap().addresses();
+        assert_eq!(Places::find(2, Some(dir.path()), Ports::Any).unwrap().addresses(), before);
+        assert_eq!(Places::find(3, Some(dir.path()), Ports::Any).unwrap_err().code, 3);
     }
 }

@@ -4,14 +4,20 @@
 //! unusable. stdout carries results only; everything else goes to stderr.
 
 mod bench;
+mod config;
+mod demo;
+mod demo_bank;
+mod doctor;
 mod embedded;
 mod init;
 mod local;
 mod processes;
+mod sql;
 mod start;
 mod status;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +28,9 @@ use clap::{Parser, Subcommand};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// A TOML file with flags: a table for each command. docs/configuration.md has the keys.
+    #[arg(long, env = "SPANDREL_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -30,6 +39,12 @@ enum Command {
     Start(start::StartArgs),
     /// Initialises the cluster, once; harmless when it is initialised already.
     Init(init::InitArgs),
+    /// Executes SQL: of a terminal, a file or the command line.
+    Sql(sql::SqlArgs),
+    /// Tries it out: a cluster inside this process with a table of accounts, and the SQL shell.
+    Demo(demo::DemoArgs),
+    /// Looks for what would hurt a node here: clock, disk, limits, memory, ports.
+    Doctor(doctor::DoctorArgs),
     /// Shows nodes, shards and clocks.
     Status(status::StatusArgs),
     /// Measures a cluster, and checks what it answered.
@@ -37,6 +52,20 @@ enum Command {
     Bench(bench::BenchCommand),
     /// Checks a recorded history.
     Verify(bench::VerifyArgs),
+}
+
+impl Command {
+    /// What of its log is shown. Those that people talk to say themselves what matters.
+    fn log_level(&self) -> &'static str {
+        match self {
+            Command::Sql(_) | Command::Demo(_) | Command::Doctor(_) => "off",
+            Command::Start(_)
+            | Command::Init(_)
+            | Command::Status(_)
+            | Command::Bench(_)
+            | Command::Verify(_) => "info",
+        }
+    }
 }
 
 /// How a command ended when it did not end well.
@@ -50,6 +79,11 @@ impl Failure {
     /// Exit code 1.
     fn run_time(message: impl ToString) -> Self {
         Failure { code: 1, message: message.to_string() }
+    }
+
+    /// Exit code 1, when what happened was said already.
+    fn said() -> Self {
+        Failure { code: 1, message: String::new() }
     }
 
     /// Exit code 2.
@@ -70,22 +104,32 @@ impl Failure {
 
 /// Parses the command line and carries it out.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
-    log_to_stderr();
+    let cli = match config::parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(failure) => return exit(failure),
+    };
+    log_to_stderr(cli.command.log_level());
     let result = match cli.command {
         Command::Start(args) => start::start(args),
         Command::Init(args) => init::init(&args),
+        Command::Sql(args) => sql::sql(args),
+        Command::Demo(args) => demo::demo(args),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Status(args) => status::status(&args),
         Command::Bench(command) => bench::bench(command),
         Command::Verify(args) => bench::verify(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, message }) => {
-            say(&format!("spandrel: {message}"));
-            ExitCode::from(code)
-        }
+        Err(failure) => exit(failure),
     }
+}
+
+fn exit(Failure { code, message }: Failure) -> ExitCode {
+    if !message.is_empty() {
+        say(&format!("spandrel: {message}"));
+    }
+    ExitCode::from(code)
 }
 
 /// A line on stderr. A closed stderr is no reason to fail.
@@ -98,10 +142,10 @@ fn print(text: &str) -> Result<(), Failure> {
     std::io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::run_time)
 }
 
-/// `SPANDREL_LOG` selects, as in `info,node=debug`.
-fn log_to_stderr() {
+/// `SPANDREL_LOG` selects, as in `info,node=debug`; `usual` is for when it does not.
+fn log_to_stderr(usual: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SPANDREL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::local::{Places, initialise};
+use super::local::{Places, Ports, initialise};
 use super::{Failure, say};
 
 /// What a node prints when it can be reached.
@@ -56,7 +56,7 @@ impl Processes {
     ) -> Result<Self, Failure> {
         let program = std::env::current_exe()
             .map_err(|error| Failure::run_time(format!("finding this program: {error}")))?;
-        let places = Places::find(count, data_dir)?;
+        let places = Places::find(count, data_dir, Ports::Any)?;
         let (children, place_of) = (BTreeMap::new(), BTreeMap::new());
         let mut processes = Processes { program, flags, children, place_of, places };
         let started = processes.start_all().await;
@@ -144,6 +144,7 @@ impl Processes {
             // What is set for the benchmark must not reach the nodes.
             .env_remove("SPANDREL_PORT_OFFSET")
             .env_remove("SPANDREL_ADVERTISE")
+            .env_remove("SPANDREL_CONFIG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.try_clone()?)

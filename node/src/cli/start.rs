@@ -55,12 +55,25 @@ pub(super) struct StartArgs {
 pub(super) fn start(args: StartArgs) -> Result<(), Failure> {
     let runtime = runtime()?;
     let ended = runtime.block_on(async move {
-        let stop = stop_signal()?;
+        let signal = stop_signal()?;
+        let stop = async {
+            signal.await;
+            Stop::HandOver
+        };
         run_node(args, stop, |address| say(&format!("grpc listening on {address}"))).await
     });
     // A blocking call that hangs, on a disk that does not answer, must not keep the process.
     runtime.shutdown_timeout(STOP_PATIENCE);
     ended
+}
+
+/// How a node is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Once others lead what it leads.
+    HandOver,
+    /// At once, as if its process had been killed.
+    AtOnce,
 }
 
 /// How long a node that ends waits for what its threads still do.
@@ -101,7 +114,7 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
 /// listened on.
 pub(super) async fn run_node(
     args: StartArgs,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = Stop>,
     announce: impl FnOnce(SocketAddr),
 ) -> Result<(), Failure> {
     abort_on_panic();
@@ -141,20 +154,20 @@ pub(super) async fn run_node(
     announce(address);
     let looking = tokio::spawn(peer_service::look_around(node.clone()));
     let ended = tokio::select! {
-        () = stop => Ok(()),
+        stop = stop => Ok(stop),
         error = node.until_failed() => Err(stopped_by(&error)),
     };
     looking.abort();
     service.stop();
     if let Some(running) = node.running() {
-        if ended.is_ok() {
+        if matches!(ended, Ok(Stop::HandOver)) {
             running.hand_over().await;
         }
         running.stop();
     }
     served.abort();
     shown.abort();
-    ended
+    ended.map(|_| ())
 }
 
 /// What the public API needs of the node's surroundings.

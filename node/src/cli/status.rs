@@ -14,7 +14,8 @@ pub(super) struct StatusArgs {
     #[arg(long, env = "SPANDREL_URL", default_value = "127.0.0.1:7420")]
     url: String,
     /// Prints one JSON object instead of tables.
-    #[arg(long)]
+    // SPANDREL_JSON is a file elsewhere.
+    #[arg(long, env = "SPANDREL_STATUS_JSON")]
     json: bool,
 }
 

@@ -145,6 +145,7 @@ pub(super) fn reason(error: &ClientError) -> String {
         | ClientError::Unavailable(_)
         | ClientError::Refused(_)
         | ClientError::OutcomeUnknown { .. }
+        | ClientError::SqlSessionLost { .. }
         | ClientError::TransactionEnded
         | ClientError::LimitExceeded { .. }
         | ClientError::KeyColumnMissing { .. }

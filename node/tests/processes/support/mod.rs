@@ -9,7 +9,7 @@ mod node;
 mod table;
 
 pub(crate) use cluster::{Cluster, client, client_of, metrics};
-pub(crate) use node::{Ended, Node, free_address, spandrel};
+pub(crate) use node::{Ended, Node, free_address, spandrel, spandrel_fed};
 pub(crate) use table::{COLUMNS, TABLE, create_table, put, read_all, read_one};
 
 use std::fmt::Debug;

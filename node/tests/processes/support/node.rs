@@ -161,7 +161,19 @@ fn command() -> Command {
 
 /// Runs a command of the program to its end.
 pub(crate) async fn spandrel(args: &[&str]) -> Ended {
-    let output = command().args(args).output();
+    ended(command().args(args), args).await
+}
+
+/// The same with standard input, and the folder for its temporary files.
+pub(crate) async fn spandrel_fed(args: &[&str], input: &str, temporary: &Path) -> Ended {
+    let mut file = tempfile::tempfile().expect("a file for the input");
+    std::io::Write::write_all(&mut file, input.as_bytes()).expect("a small file");
+    std::io::Seek::rewind(&mut file).expect("a file can be rewound");
+    ended(command().args(args).stdin(file).env("TMPDIR", temporary), args).await
+}
+
+async fn ended(command: &mut Command, args: &[&str]) -> Ended {
+    let output = command.output();
     let output =
         timeout(PATIENCE, output).await.unwrap_or_else(|_| panic!("{args:?} does not end"));
     let output = output.expect("the program can be started");

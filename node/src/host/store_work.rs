@@ -35,9 +35,17 @@ pub(super) fn read(
     read: Read,
 ) -> Result<Option<Input>, VersionStoreError> {
     let Read { to, grant, at, spans, limit } = read;
-    let view = store.with(|store| store.view());
     let first =
         ReadLimit { rows: limit.rows.min(AT_ONCE.rows), bytes: limit.bytes.min(AT_ONCE.bytes) };
+    let recent_or_view = store.with(|store| {
+        let is_short = spans.len() as u64 <= AT_ONCE.rows;
+        let recent = if is_short { store.read_recent(&spans, at, limit) } else { None };
+        recent.ok_or_else(|| store.view())
+    });
+    let view = match recent_or_view {
+        Ok(found) => return Ok(Some(done(to, grant, found))),
+        Err(view) => view,
+    };
     let mut found = view.read_some(&spans, at, first, LOOKS_AT_ONCE)?;
     let Some(left) = left_of(limit, &found) else {
         return Ok(Some(done(to, grant, found)));

@@ -71,23 +71,29 @@ impl Subject for MemoryKeeping {
     }
 }
 
-struct Fjall {
+/// On disk, with so many bytes for the newest versions above the engine.
+struct FjallKeeping<const RECENT_BYTES: usize> {
     directory: TempDir,
     store: Option<FjallStore>,
 }
 
-impl Fjall {
+type Fjall = FjallKeeping<{ 1024 * 1024 }>;
+
+/// Room for three, so that the engine is asked now and then.
+type FjallForgetful = FjallKeeping<500>;
+
+impl<const RECENT_BYTES: usize> FjallKeeping<RECENT_BYTES> {
     fn open(&mut self) {
-        let path = self.directory.path();
-        self.store = Some(FjallStore::open(path, FjallOptions::default()).unwrap());
+        let options = FjallOptions { recent_bytes: RECENT_BYTES, ..FjallOptions::default() };
+        self.store = Some(FjallStore::open(self.directory.path(), options).unwrap());
     }
 }
 
-impl Subject for Fjall {
+impl<const RECENT_BYTES: usize> Subject for FjallKeeping<RECENT_BYTES> {
     type Store = FjallStore;
 
     fn fresh() -> Self {
-        let mut fjall = Fjall { directory: tempfile::tempdir().unwrap(), store: None };
+        let mut fjall = FjallKeeping { directory: tempfile::tempdir().unwrap(), store: None };
         fjall.open();
         fjall
     }
@@ -140,6 +146,7 @@ macro_rules! for_each_store {
         for_each_store!(@ memory, Memory, $($case::$test,)*);
         for_each_store!(@ memory_keeping, MemoryKeeping, $($case::$test,)*);
         for_each_store!(@ fjall, Fjall, $($case::$test,)*);
+        for_each_store!(@ fjall_forgetful, FjallForgetful, $($case::$test,)*);
     };
     (@ $name:ident, $subject:ident, $($case:ident::$test:ident,)*) => {
         mod $name {

@@ -1,27 +1,39 @@
 //! Turns the batches of one pass into one batch of the engine.
 
 use super::codec::{self, Kind};
+use super::recent::{Newest, Recent};
 use super::{Keyspaces, engine_error};
 use crate::storage::version_store::{ApplyBatch, StateChange, Version, VersionStoreError};
 use crate::storage::versions::assert_applied_grows;
 use fjall::OwnedWriteBatch;
-use proto::{EntryId, Key, ShardId};
+use proto::{EntryId, Key, ShardId, Value};
 use std::collections::BTreeMap;
 
 /// What a pass leaves behind. The engine orders writes by batch only, so a key that is written twice
 /// in one must be settled here.
 pub(super) struct Pass<'k> {
     keyspaces: &'k Keyspaces,
-    newest: BTreeMap<Key, Vec<u8>>,
+    recent: &'k Recent,
+    newest: BTreeMap<Key, Newest>,
     history: Vec<(Vec<u8>, Vec<u8>)>,
     state: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     applied: BTreeMap<ShardId, EntryId>,
 }
 
+/// What a pass comes to.
+pub(super) struct Finished {
+    pub(super) batch: OwnedWriteBatch,
+    /// The newest version of each key that was written.
+    pub(super) newest: BTreeMap<Key, Newest>,
+    /// What each shard has applied.
+    pub(super) applied: BTreeMap<ShardId, EntryId>,
+}
+
 impl<'k> Pass<'k> {
-    pub(super) fn new(keyspaces: &'k Keyspaces) -> Self {
+    pub(super) fn new(keyspaces: &'k Keyspaces, recent: &'k Recent) -> Self {
         Pass {
             keyspaces,
+            recent,
             newest: BTreeMap::new(),
             history: Vec::new(),
             state: BTreeMap::new(),
@@ -53,29 +65,40 @@ impl<'k> Pass<'k> {
     fn add_version(&mut self, version: Version) -> Result<(), VersionStoreError> {
         let Version { key, timestamp, value } = version;
         let stored;
-        let before: Option<&[u8]> = match self.newest.get(&key) {
+        let before = match self.newest.get(&key).or_else(|| self.recent.get(&key)) {
             Some(before) => Some(before),
             None => {
-                let data = &self.keyspaces.data;
-                stored = data.get(codec::data_key(&key)).map_err(engine_error)?;
-                stored.as_deref()
+                stored = self.stored(&key)?;
+                stored.as_ref()
             }
         };
         if let Some(before) = before {
-            let (newest, content) = codec::split_data_value(before)?;
             assert!(
-                timestamp > newest,
-                "key {key}: a version at {timestamp:?} came after {newest:?}"
+                timestamp > before.timestamp,
+                "key {key}: a version at {timestamp:?} came after {:?}",
+                before.timestamp
             );
-            if codec::split_content(content)?.is_some() {
-                self.history.push((codec::history_key(&key, newest), content.to_vec()));
+            if before.value.is_some() {
+                let entry = codec::history_key(&key, before.timestamp);
+                self.history.push((entry, codec::content(before.value.as_ref())));
             }
         }
         if value.is_none() {
             self.history.push((codec::history_key(&key, timestamp), codec::content(None)));
         }
-        self.newest.insert(key, codec::data_value(timestamp, value.as_ref()));
+        self.newest.insert(key, Newest { timestamp, value });
         Ok(())
+    }
+
+    /// The newest version of the key that the engine has.
+    fn stored(&self, key: &Key) -> Result<Option<Newest>, VersionStoreError> {
+        let stored = self.keyspaces.data.get(codec::data_key(key)).map_err(engine_error)?;
+        let newest = |stored: fjall::UserValue| {
+            let (timestamp, content) = codec::split_data_value(&stored)?;
+            let value = codec::split_content(content)?.map(Value::from);
+            Ok(Newest { timestamp, value })
+        };
+        stored.map(newest).transpose()
     }
 
     fn change_state(
@@ -105,14 +128,12 @@ impl<'k> Pass<'k> {
         Ok(())
     }
 
-    /// The engine's batch, and what each shard has applied once that is committed.
-    pub(super) fn finish(
-        self,
-        mut batch: OwnedWriteBatch,
-    ) -> (OwnedWriteBatch, BTreeMap<ShardId, EntryId>) {
+    /// The engine's batch, and what is so once that is committed.
+    pub(super) fn finish(self, mut batch: OwnedWriteBatch) -> Finished {
         let Keyspaces { data, history, state } = self.keyspaces;
-        for (key, value) in self.newest {
-            batch.insert(data, &*codec::data_key(&key), value);
+        for (key, Newest { timestamp, value }) in &self.newest {
+            let value = codec::data_value(*timestamp, value.as_ref());
+            batch.insert(data, &*codec::data_key(key), value);
         }
         for (key, value) in self.history {
             batch.insert(history, key, value);
@@ -127,6 +148,6 @@ impl<'k> Pass<'k> {
             let key = codec::state_key(Kind::Applied, *shard, &[]);
             batch.insert(state, key, codec::entry_id(*applied));
         }
-        (batch, self.applied)
+        Finished { batch, newest: self.newest, applied: self.applied }
     }
 }

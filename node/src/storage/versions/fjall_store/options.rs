@@ -12,6 +12,8 @@ const MIB: u64 = 1024 * 1024;
 pub struct FjallOptions {
     /// Decoded blocks of all keyspaces.
     pub cache_bytes: u64,
+    /// The newest versions of keys that were written of late, for all shards together.
+    pub recent_bytes: usize,
     /// When a memtable of `data` or `history` is written out. The engine counts payload only, takes
     /// about twice that, and keeps up to four full ones while its thread is behind. Fixed when the
     /// directory is created; a later value is ignored.
@@ -32,6 +34,7 @@ impl Default for FjallOptions {
     fn default() -> Self {
         FjallOptions {
             cache_bytes: 48 * MIB,
+            recent_bytes: 24 * 1024 * 1024,
             memtable_bytes: 4 * MIB,
             state_memtable_bytes: 2 * MIB,
             worker_threads: 1,

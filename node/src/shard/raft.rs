@@ -16,9 +16,10 @@
 //! A follower's acknowledgement of the same entry is in `messages_after_sync` of its ready (T39).
 //!
 //! What the crate would do and this does not let it: panic on messages that make no sense (`step`
-//! checks them), forward proposals (`propose` checks the role), draw randomness (`timeout`), serve
-//! reads under its own lease (T6), campaign while its log is not durable, send as the leader of a
-//! term that is not durable. docs/adr/0002-raft-crate.md has the reasons.
+//! checks them), forward proposals (`propose` checks the role), draw randomness (`timeout`), send
+//! heartbeats at its own ticks (`beat`), serve reads under its own lease (T6), campaign while its
+//! log is not durable, send as the leader of a term that is not durable.
+//! docs/adr/0002-raft-crate.md has the reasons.
 //!
 //! Not here: I/O, clock, threads; leases, read index, follower proposals; snapshot data, of which
 //! only the name passes through; entries below the window, which followers get as a snapshot. Missing:

@@ -527,13 +527,11 @@ impl Replica {
     }
 
     fn advance_hand_over(&mut self, now: &Now) {
-        if self.hand_over.is_none_or(|hand_over| now.mono < hand_over.deadline) {
-            return;
-        }
+        let Some(hand_over) = self.hand_over.filter(|h| h.deadline <= now.mono) else { return };
         // A release in flight is still to be followed by a transfer.
-        if self.leader.as_mut().is_none_or(txn::leader::Leader::hand_over_failed) {
-            self.hand_over = None;
-        }
+        let failed = self.leader.as_mut().is_none_or(txn::leader::Leader::hand_over_failed);
+        let deadline = now.mono.plus(self.config.tick);
+        self.hand_over = (!failed).then_some(HandOver { deadline, ..hand_over });
     }
 
     /// Whether the node's disk has room for new work.

@@ -136,16 +136,17 @@ impl Cluster {
         leading.map(|(node, (shard, r))| (*shard, (node, r.raft().term()))).collect()
     }
 
-    /// Somebody reads the past of every shard.
+    /// Somebody reads the past of every shard, of one after the other.
     fn read_the_past(&mut self) {
-        let now = self.now();
-        let at = now.sure().unwrap().earliest.minus(Duration::from_millis(500));
         for (shard, (leader, _)) in self.leaders() {
+            let now = self.now();
+            let at = now.sure().unwrap().earliest.minus(Duration::from_millis(500));
             let core = self.cores.get_mut(&leader).unwrap();
             let spans = vec![core.replicas()[&shard].descriptor().span.clone()];
             let limit = ReadLimit { rows: 1, bytes: 1 };
             let id = RequestId { node: leader, ..RequestId::default() };
             core.ask(&now, id, shard, Request::SnapshotRead { at, spans, limit });
+            self.run(Duration::from_millis(13));
         }
     }
 }

@@ -112,8 +112,7 @@ impl Core {
             }
         }
         if !heard.is_empty() {
-            let message = PeerMessage::BeatsHeard { core, heard };
-            self.waiting.push(Durability::Answer { to: from, message });
+            self.waiting.push(Durability::BeatsHeard { to: from, core, heard });
         }
         Ok(())
     }

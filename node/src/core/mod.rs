@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::{EntryId, GrantPair, KeySpan, NodeId, ShardId};
+use proto::{EntryId, GrantPair, KeySpan, NodeId, ShardId, Term};
 use truetime::{Mono, Now, Timestamp};
 use txn::leader::DiskRoom;
 use txn::message::{ReadLimit, Reply, Request, RequestId};
@@ -304,8 +304,8 @@ pub struct Core {
 enum Durability {
     /// A ready of a replica.
     Ready { shard: ShardId, number: u64, messages: Vec<(NodeId, raft::Message)> },
-    /// What follows from no write of this pass, but from what was written before.
-    Answer { to: NodeId, message: PeerMessage },
+    /// Beats that a core of another node is to hear were taken here: an answer to no write of this pass.
+    BeatsHeard { to: NodeId, core: u16, heard: Vec<(ShardId, Term)> },
     /// That this node has no replica of the shard any more.
     Removed { shard: ShardId, span: KeySpan },
 }
@@ -647,7 +647,9 @@ impl Core {
                         self.send(to, PeerMessage::Raft { shard, message });
                     }
                 }
-                Durability::Answer { to, message } => self.send(to, message),
+                Durability::BeatsHeard { to, core, heard } => {
+                    self.send(to, PeerMessage::BeatsHeard { core, heard });
+                }
                 Durability::Removed { shard, span } => {
                     self.out.push(Effect::Remove { shard, span });
                 }

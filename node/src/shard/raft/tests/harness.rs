@@ -112,15 +112,15 @@ pub(super) struct Replica {
 pub(super) struct Envelope {
     pub(super) message: Message,
     snapshot: Option<Machine>,
-    beat: Beat,
+    travels: TravelsAs,
 }
 
-/// Whether a message travels as a beat: a heartbeat, or the answer of who took it.
+/// What goes over the link: the message, or the beat that it stands for, or the answer to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Beat {
-    No,
+enum TravelsAs {
+    Message,
     Beat,
-    Heard,
+    Answer,
 }
 
 /// SplitMix64; the tests' own randomness.
@@ -280,10 +280,10 @@ impl Cluster {
     }
 
     fn send(&mut self, message: Message) {
-        self.send_as(message, Beat::No);
+        self.send_as(message, TravelsAs::Message);
     }
 
-    fn send_as(&mut self, message: Message, beat: Beat) {
+    fn send_as(&mut self, message: Message, travels: TravelsAs) {
         self.check_backed(&message);
         let from = self.replica(message.from);
         let snapshot = message.snapshot.as_ref().map(|meta| {
@@ -294,7 +294,7 @@ impl Cluster {
         self.sent.push(message.clone());
         let link = (message.from, message.to);
         if !self.cut.contains(&link) && self.replicas.contains_key(&message.to) {
-            self.links.entry(link).or_default().push_back(Envelope { message, snapshot, beat });
+            self.links.entry(link).or_default().push_back(Envelope { message, snapshot, travels });
         }
     }
 
@@ -322,8 +322,8 @@ impl Cluster {
         state.ticks += 1;
         if state.ticks.is_multiple_of(config(replica).heartbeat_ticks) {
             for heartbeat in self.group(replica).heartbeats() {
-                let beat = if heartbeat.is_beat { Beat::Beat } else { Beat::No };
-                self.send_as(heartbeat.message(replica), beat);
+                let travels = if heartbeat.is_beat { TravelsAs::Beat } else { TravelsAs::Message };
+                self.send_as(heartbeat.message(replica), travels);
             }
         }
         self.run(replica);
@@ -333,19 +333,19 @@ impl Cluster {
     fn take_beat(&mut self, envelope: &Envelope) -> bool {
         let Message { from, to, term, commit, .. } = envelope.message;
         let group = self.group(to);
-        match envelope.beat {
-            Beat::No => false,
-            Beat::Heard => {
+        match envelope.travels {
+            TravelsAs::Message => false,
+            TravelsAs::Answer => {
                 group.beat_heard(from, term);
                 true
             }
-            Beat::Beat => {
+            TravelsAs::Beat => {
                 let heard = group.hear_beat(from, term, commit);
                 if heard {
                     let mut answer = envelope.message.clone();
                     (answer.kind, answer.from, answer.to) =
                         (MessageKind::HeartbeatResponse, to, from);
-                    self.send_as(answer, Beat::Heard);
+                    self.send_as(answer, TravelsAs::Answer);
                 }
                 heard
             }
@@ -372,7 +372,7 @@ impl Cluster {
             self.lost(from, to, snapshot_sent);
             return true;
         }
-        if envelope.beat != Beat::No && self.take_beat(&envelope) {
+        if envelope.travels != TravelsAs::Message && self.take_beat(&envelope) {
             return true;
         }
         let state = self.replica(to);

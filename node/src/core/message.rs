@@ -10,6 +10,7 @@ use txn::message::{Reply, Request, RequestId};
 
 use crate::shard::descriptor::ShardDescriptor;
 use crate::shard::raft;
+use crate::shard::replica::Beat;
 use crate::storage::version_store::SnapshotPiece;
 
 /// One message between two cores.
@@ -99,6 +100,20 @@ pub enum PeerMessage {
         /// Which core is to know; all of the node when not given.
         core: Option<u16>,
     },
+    /// Heartbeats of all quiet shards that one core leads.
+    Beats {
+        /// Which core leads them.
+        core: u16,
+        /// One for each shard.
+        beats: Vec<Beat>,
+    },
+    /// Those that replicas of the sender took.
+    BeatsHeard {
+        /// Which core leads them.
+        core: u16,
+        /// The shards, each with the term of the beat.
+        heard: Vec<(ShardId, Term)>,
+    },
 }
 
 /// One promise: see [`crate::shard::replica::Replica::published_promise`].
@@ -127,7 +142,8 @@ impl PeerMessage {
             | PeerMessage::SnapshotDone { shard, .. } => Some(core_of(*shard, cores)),
             PeerMessage::Create(descriptor) => Some(core_of(descriptor.id, cores)),
             PeerMessage::Reply { id, .. } => Some(id.core),
-            PeerMessage::Promises(_) => None,
+            PeerMessage::Promises(_) | PeerMessage::Beats { .. } => None,
+            PeerMessage::BeatsHeard { core, .. } => Some(*core),
             PeerMessage::CatalogChanged { core, .. } => *core,
             PeerMessage::ClockAsk { .. } => Some(0),
             PeerMessage::ClockTell { core, .. } => Some(*core),

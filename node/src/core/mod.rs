@@ -12,6 +12,7 @@
 //!
 //! Not here: connections, threads, disks; what other cores of the node do.
 
+mod beats;
 mod clocks;
 mod message;
 mod removal;
@@ -26,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::{EntryId, GrantPair, KeySpan, NodeId, ShardId};
+use proto::{EntryId, GrantPair, KeySpan, NodeId, ShardId, Term};
 use truetime::{Mono, Now, Timestamp};
 use txn::leader::DiskRoom;
 use txn::message::{ReadLimit, Reply, Request, RequestId};
@@ -40,6 +41,7 @@ use crate::shard::replica::{Durable, Replica, ReplicaCall, ReplicaConfig, Replic
 use crate::storage::record::LogRecord;
 use crate::storage::version_store::{ApplyBatch, SnapshotPiece, StatePair};
 
+use beats::Rhythm;
 use clocks::PeerClocks;
 pub use message::{PeerMessage, PublishedPromise, core_of, describe};
 use removal::Removals;
@@ -288,7 +290,10 @@ pub struct Core {
     waiting: Vec<Durability>,
     sync_wanted: bool,
     replica_deadlines: BTreeMap<ShardId, Mono>,
+    rhythm: Rhythm,
     next_publish: Mono,
+    /// Something was published last time.
+    publishes: bool,
     handing_over: bool,
     disk: DiskRoom,
     out: Vec<Effect>,
@@ -299,6 +304,8 @@ pub struct Core {
 enum Durability {
     /// A ready of a replica.
     Ready { shard: ShardId, number: u64, messages: Vec<(NodeId, raft::Message)> },
+    /// Beats that a core of another node is to hear were taken here: an answer to no write of this pass.
+    BeatsHeard { to: NodeId, core: u16, heard: Vec<(ShardId, Term)> },
     /// That this node has no replica of the shard any more.
     Removed { shard: ShardId, span: KeySpan },
 }
@@ -320,6 +327,7 @@ impl Core {
         let router =
             Router::new(config.node, config.start, config.core, config.router, map.clone());
         let gateway = Gateway::new(config.gateway.clone());
+        let rhythm = Rhythm::new(&config.replica, now);
         let mut core = Core {
             clocks: PeerClocks::new(config.clock_interval),
             config,
@@ -339,7 +347,9 @@ impl Core {
             waiting: Vec::new(),
             sync_wanted: false,
             replica_deadlines: BTreeMap::new(),
+            rhythm,
             next_publish: now.mono,
+            publishes: false,
             handing_over: false,
             disk: DiskRoom::Enough,
             out: Vec::new(),
@@ -353,6 +363,7 @@ impl Core {
     /// Takes one input. Effects follow at [`Core::flush`].
     pub fn step(&mut self, now: &Now, input: Input) -> Result<(), ReplicaError> {
         let now = &self.clocks.read(now);
+        self.notice_sleep(now);
         match input {
             Input::Peer { from, message } => self.peer(now, from, message)?,
             Input::Gateway(input) => self.gateway_step(now, input),
@@ -376,6 +387,7 @@ impl Core {
     /// Ends the pass: does what is due, and returns all effects, in order.
     pub fn flush(&mut self, now: &Now) -> Result<Vec<Effect>, ReplicaError> {
         let now = &self.clocks.read(now);
+        self.notice_sleep(now);
         self.tick(now)?;
         loop {
             while let Some(message) = self.local.pop_front() {
@@ -399,10 +411,13 @@ impl Core {
     #[must_use]
     pub fn next_deadline(&self) -> Mono {
         let replicas = self.replica_deadlines.values().min().copied().unwrap_or(Mono::MAX);
+        // Whoever begins to read the past waits for a pass, of which each beat makes one.
+        let publish = if self.publishes { self.next_publish } else { Mono::MAX };
         replicas
             .min(self.router.next_deadline())
             .min(self.gateway.next_deadline())
-            .min(self.next_publish)
+            .min(publish)
+            .min(self.rhythm.next_deadline())
             .min(self.clocks.next_deadline())
             .min(self.transfers.next_deadline())
             .min(self.removals.next_deadline())
@@ -421,6 +436,7 @@ impl Core {
                 Ok(())
             })?;
         }
+        self.beat(now)?;
         let mut routed = Vec::new();
         if self.router.next_deadline() <= now.mono {
             self.router.tick(now, &mut routed);
@@ -450,6 +466,8 @@ impl Core {
             }
             PeerMessage::Reply { id, reply } => self.reply(now, id, reply),
             PeerMessage::Promises(promises) => self.take_promises(now, from, &promises)?,
+            PeerMessage::Beats { core, beats } => self.hear_beats(now, from, core, &beats)?,
+            PeerMessage::BeatsHeard { heard, .. } => self.beats_heard(from, &heard),
             PeerMessage::Create(descriptor) => self.create_if_current(now, descriptor)?,
             PeerMessage::SnapshotBegin { shard, transfer, message } => {
                 self.snapshot_begin(now, from, shard, transfer, message);
@@ -628,6 +646,9 @@ impl Core {
                     for (to, message) in messages {
                         self.send(to, PeerMessage::Raft { shard, message });
                     }
+                }
+                Durability::BeatsHeard { to, core, heard } => {
+                    self.send(to, PeerMessage::BeatsHeard { core, heard });
                 }
                 Durability::Removed { shard, span } => {
                     self.out.push(Effect::Remove { shard, span });

@@ -120,15 +120,12 @@ impl Core {
         message: raft::Message,
     ) -> Result<(), ReplicaError> {
         if !self.replicas.contains_key(&shard) {
-            // Created elsewhere already, or removed; who still speaks for a removed one finds out by itself.
-            if !self.is_removed(shard) {
-                self.look_for_unknown(now);
-            }
+            self.look_for_unheard_of(now, shard);
             return Ok(());
         }
         let mut bad = None;
-        self.with_replica(now, shard, |replica, _, _| {
-            bad = replica.raft_message(from, message).err();
+        self.with_replica(now, shard, |replica, now, _| {
+            bad = replica.raft_message(now, from, message).err();
             Ok(())
         })?;
         if let Some(reason) = bad {
@@ -136,6 +133,14 @@ impl Core {
         }
         self.dirty.insert(shard);
         Ok(())
+    }
+
+    /// Another node's replica speaks of a shard that has none here: it was created elsewhere already, or
+    /// removed; who still speaks for a removed one finds out by itself.
+    pub(super) fn look_for_unheard_of(&mut self, now: &Now, shard: ShardId) {
+        if !self.is_removed(shard) {
+            self.look_for_unknown(now);
+        }
     }
 
     pub(super) fn request(
@@ -234,6 +239,7 @@ impl Core {
                 }
             }
         }
+        self.publishes = !by_node.is_empty();
         for (node, promises) in by_node {
             self.send(node, PeerMessage::Promises(promises));
         }

@@ -118,7 +118,7 @@ impl Core {
         let (from, message) = (incoming.from, incoming.message.clone());
         let mut bad = None;
         let stepped = self.with_replica(now, shard, |replica, _, _| {
-            bad = replica.snapshot_received(message).err();
+            bad = replica.snapshot_received(now, message).err();
             Ok(())
         });
         assert!(stepped.is_ok(), "stepping a message reads nothing from disk");

@@ -16,15 +16,17 @@
 //! A follower's acknowledgement of the same entry is in `messages_after_sync` of its ready (T39).
 //!
 //! What the crate would do and this does not let it: panic on messages that make no sense (`step`
-//! checks them), forward proposals (`propose` checks the role), draw randomness (`timeout`), serve
-//! reads under its own lease (T6), campaign while its log is not durable, send as the leader of a
-//! term that is not durable. docs/adr/0002-raft-crate.md has the reasons.
+//! checks them), forward proposals (`propose` checks the role), draw randomness (`timeout`), send
+//! heartbeats at its own ticks (`beat`), serve reads under its own lease (T6), campaign while its
+//! log is not durable, send as the leader of a term that is not durable.
+//! docs/adr/0002-raft-crate.md has the reasons.
 //!
 //! Not here: I/O, clock, threads; leases, read index, follower proposals; snapshot data, of which
 //! only the name passes through; entries below the window, which followers get as a snapshot. Missing:
 //! proposing a change of members. Committed changes are applied, and a joint configuration is left
 //! by itself, but nothing begins one yet; that needs the learner catch-up of T54.
 
+mod beat;
 mod convert;
 mod membership;
 mod message;
@@ -35,6 +37,7 @@ mod status;
 mod timeout;
 mod window;
 
+pub use beat::Heartbeat;
 pub use membership::{MemberStep, MembershipChange, MembershipError};
 pub use message::{Message, MessageError, MessageKind, NUMBER_MAX, SnapshotMeta};
 pub use open::{OpenError, RaftConfig};
@@ -108,6 +111,25 @@ impl RaftGroup {
         Ok(group)
     }
 
+    /// So many ticks have passed, of which nothing comes before the next call of [`RaftGroup::tick`]: what was
+    /// received meanwhile is to be stepped first, since it may be a sign of the leader.
+    pub fn elapse(&mut self, ticks: usize) {
+        let elapsed = &mut self.node.raft.election_elapsed;
+        *elapsed = elapsed.saturating_add(ticks);
+    }
+
+    /// After so many more ticks, at least one, [`RaftGroup::tick`] has something to do.
+    #[must_use]
+    pub fn ticks_left(&self) -> usize {
+        let raft = &self.node.raft;
+        let timeout = if self.is_leader() {
+            raft.election_timeout()
+        } else {
+            raft.randomized_election_timeout()
+        };
+        timeout.saturating_sub(raft.election_elapsed).max(1)
+    }
+
     /// One tick has passed at a replica whose clock vouches for nothing, or for too little: it campaigns only
     /// once nobody has led for several election timeouts, since a leader needs a clock
     /// (TRANSACTIONS.md section 2).
@@ -115,20 +137,43 @@ impl RaftGroup {
         if self.is_leader() || self.node.raft.election_elapsed >= self.timeouts.unsure() {
             return self.tick();
         }
-        self.node.raft.election_elapsed += 1;
+        self.elapse(1);
         self.set_timeout();
     }
 
-    /// One tick has passed.
+    /// One tick has passed. A leader makes no heartbeats of it: see [`RaftGroup::heartbeats`].
     pub fn tick(&mut self) {
-        if self.is_leader() || self.can_campaign() {
+        if self.is_leader() {
+            self.tick_leader();
+        } else if self.can_campaign() {
             self.node.tick();
         } else {
             // The crate must not campaign now, but still has to know for how long it has not heard
             // from a leader: that is when it votes for others.
-            self.node.raft.election_elapsed += 1;
+            self.elapse(1);
         }
         self.set_timeout();
+    }
+
+    /// What the crate does at a leader's tick, but for the heartbeats: once in an election timeout it steps
+    /// down if it has not heard of a quorum, and gives up a transfer.
+    fn tick_leader(&mut self) {
+        self.elapse(1);
+        let raft = &mut self.node.raft;
+        if raft.election_elapsed < raft.election_timeout() {
+            return;
+        }
+        raft.election_elapsed = 0;
+        let check = eraftpb::Message {
+            msg_type: eraftpb::MessageType::MsgCheckQuorum,
+            from: raft.id,
+            ..eraftpb::Message::default()
+        };
+        let checked = raft.step(check);
+        assert!(checked.is_ok(), "raft takes its own request to check the quorum: {checked:?}");
+        if raft.state == ::raft::StateRole::Leader && raft.lead_transferee.is_some() {
+            raft.abort_leader_transfer();
+        }
     }
 
     /// Takes a message of another replica.

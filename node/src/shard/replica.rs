@@ -18,8 +18,9 @@
 mod interface;
 #[cfg(test)]
 mod tests;
+mod timing;
 
-pub use interface::{Durable, Effect, ReplicaCall, ReplicaConfig, ReplicaError};
+pub use interface::{Beat, Durable, Effect, ReplicaCall, ReplicaConfig, ReplicaError};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -51,7 +52,8 @@ pub struct Replica {
     state: ShardState,
     leader: Option<Leader>,
     follower: Follower,
-    next_tick: Mono,
+    /// Raft has been told of the ticks up to here.
+    ticked: Mono,
     /// Entries that Raft would not take yet (a transfer under way); in order, of the present term.
     unproposed: VecDeque<Entry>,
     leader_effects: Vec<txn::leader::Effect>,
@@ -153,7 +155,7 @@ impl Replica {
             state,
             leader: None,
             follower: Follower::default(),
-            next_tick: now.mono.plus(config.tick),
+            ticked: now.mono,
             unproposed: VecDeque::new(),
             leader_effects: Vec::new(),
             installing: None,
@@ -211,7 +213,13 @@ impl Replica {
 
     /// Takes a message of the same shard's replica on another node. Returns what is wrong with it, for
     /// the log; it had no effect then.
-    pub fn raft_message(&mut self, from: NodeId, message: Message) -> Result<(), String> {
+    pub fn raft_message(
+        &mut self,
+        now: &Now,
+        from: NodeId,
+        message: Message,
+    ) -> Result<(), String> {
+        self.elapse(now);
         if self.descriptor.node_of(message.from) != Some(from) {
             return Err(format!("{from} speaks for replica {} of another node", message.from));
         }
@@ -222,7 +230,8 @@ impl Replica {
     }
 
     /// The data of a snapshot is complete: Raft decides whether it is wanted.
-    pub fn snapshot_received(&mut self, message: Message) -> Result<(), String> {
+    pub fn snapshot_received(&mut self, now: &Now, message: Message) -> Result<(), String> {
+        self.elapse(now);
         if self.installing.is_some() {
             return Err("another snapshot is being installed".to_owned());
         }
@@ -299,37 +308,6 @@ impl Replica {
         out.push(Effect::WhenDurable { number, sync: install.sync, messages });
         self.follower.applied(&self.state, out);
         Ok(())
-    }
-
-    /// Does what is due, ticks included.
-    pub fn tick(&mut self, now: &Now, out: &mut Vec<Effect>) {
-        let epsilon_max = self.config.txn.epsilon_max;
-        let vouches = now.sure().is_some_and(|interval| interval.epsilon() <= epsilon_max);
-        while self.next_tick <= now.mono {
-            self.next_tick = self.next_tick.plus(self.config.tick);
-            if vouches {
-                self.raft.tick()
-            } else {
-                self.raft.tick_unsure()
-            }
-            if self.next_tick.plus(self.config.tick * 4) < now.mono {
-                // The process slept: it has not heard of its leader only because it did not listen.
-                self.next_tick = now.mono.plus(self.config.tick);
-            }
-        }
-        self.follower.tick(now, out);
-        if let Some(leader) = &mut self.leader {
-            leader.tick(now, &self.state, &mut self.leader_effects);
-            self.run_leader_effects(out);
-        }
-        self.advance_hand_over(now);
-    }
-
-    /// When [`Replica::tick`] is to be called again at the latest.
-    #[must_use]
-    pub fn next_deadline(&self, now: &Now) -> Mono {
-        let leader = self.leader.as_ref().map_or(Mono::MAX, |l| l.next_deadline(now, &self.state));
-        self.next_tick.min(leader).min(self.follower.next_deadline())
     }
 
     /// Ends a pass: everything that became ready goes out.
@@ -549,13 +527,11 @@ impl Replica {
     }
 
     fn advance_hand_over(&mut self, now: &Now) {
-        if self.hand_over.is_none_or(|hand_over| now.mono < hand_over.deadline) {
-            return;
-        }
+        let Some(hand_over) = self.hand_over.filter(|h| h.deadline <= now.mono) else { return };
         // A release in flight is still to be followed by a transfer.
-        if self.leader.as_mut().is_none_or(txn::leader::Leader::hand_over_failed) {
-            self.hand_over = None;
-        }
+        let failed = self.leader.as_mut().is_none_or(txn::leader::Leader::hand_over_failed);
+        let deadline = now.mono.plus(self.config.tick);
+        self.hand_over = (!failed).then_some(HandOver { deadline, ..hand_over });
     }
 
     /// Whether the node's disk has room for new work.

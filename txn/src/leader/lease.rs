@@ -110,7 +110,7 @@ impl Leader {
             }
             return;
         }
-        if self.extension_due(cx, 2) && !self.is_idle(cx.now) {
+        if self.extension_due(cx) && !self.is_idle(cx.now) {
             self.propose(cx, Command::Nothing);
         }
         self.move_threshold(cx);
@@ -130,13 +130,24 @@ impl Leader {
         }
     }
 
-    /// Whether less than `1 / share` of the lease's length is left and no extension is under way.
-    fn extension_due(&self, cx: &Cx<'_>, share: u32) -> bool {
-        if self.extension_in_flight {
+    /// Whether it is time to extend the lease, if nothing does so on the way, and no extension is under way.
+    fn extension_due(&self, cx: &Cx<'_>) -> bool {
+        if self.extension_in_flight || self.right(cx).is_none() {
             return false;
         }
-        let Some(right) = self.right(cx) else { return false };
-        right.expires.since(right.interval.latest) < self.config.lease_length / share
+        let lease = self.own_lease(cx.state);
+        lease.is_some_and(|lease| self.renew_at(cx.now, lease) <= cx.now.mono)
+    }
+
+    /// When a lease is renewed: with half of it left at the latest. Leases whose shards are quiet come to be
+    /// renewed at the same multiples of that half by this node's clock, a quarter being used up, so that a
+    /// node renews all of them with one write, however many they are.
+    fn renew_at(&self, now: &Now, lease: Lease) -> Mono {
+        let length = self.config.lease_length;
+        let with_left = |left| now.mono_when_after(lease.expires.minus(left));
+        let half = u64::try_from((length / 2).as_nanos()).unwrap_or(u64::MAX).max(1);
+        let together = with_left(length / 2).nanos() / half * half;
+        Mono::from_nanos(together).max(with_left(length / 4 * 3))
     }
 
     pub(super) fn note_stale(&mut self, now: &Now, at: Timestamp) {
@@ -162,6 +173,22 @@ impl Leader {
             && self.asked.is_none_or(|asked| now.mono.since(asked) > self.config.lease_length)
     }
 
+    /// Whether only a request, or the answer to a call, gives this leader something to do.
+    #[must_use]
+    pub fn is_at_rest(&self, now: &Now) -> bool {
+        let needs_no_lease = match self.phase {
+            Phase::Resting => self.is_idle(now) && self.deferred.is_empty(),
+            Phase::Removed => true,
+            Phase::Settling
+            | Phase::Taking
+            | Phase::Holding { .. }
+            | Phase::HandingOver { .. }
+            | Phase::Released
+            | Phase::Removing(_) => false,
+        };
+        needs_no_lease && self.done.is_empty() && self.past_waits.is_empty()
+    }
+
     /// When the lease wants attention, as far as time alone decides that.
     pub(super) fn lease_deadline(&self, now: &Now, state: &ShardState) -> Mono {
         if self.clock(now).is_none() {
@@ -178,9 +205,7 @@ impl Leader {
                 wait_out.map_or(Mono::MAX, when_past)
             }
             Phase::Holding { .. } if !self.is_idle(now) && !self.extension_in_flight => {
-                let renew_at =
-                    self.own_lease(state).map(|l| l.expires.minus(self.config.lease_length / 2));
-                renew_at.map_or(Mono::MAX, when_past)
+                self.own_lease(state).map_or(Mono::MAX, |lease| self.renew_at(now, lease))
             }
             Phase::HandingOver { until, release_proposed: false, .. }
             | Phase::Removing(Removing { until, proposed: false, .. }) => {

@@ -1,5 +1,6 @@
 //! Tests of `RaftGroup`: each rule by itself, then whole groups under loss, reordering and crashes.
 
+mod beats;
 mod crashes;
 mod elections;
 mod harness;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::{EntryId, GrantPair, KeySpan, LogIndex, NodeId, ShardId, Term};
+use serde::{Deserialize, Serialize};
 use truetime::Timestamp;
 use txn::command::UnknownEntry;
 use txn::leader::{CallId, Config as TxnConfig};
@@ -22,7 +23,7 @@ pub struct ReplicaConfig {
     pub tick: Duration,
     /// A follower campaigns after between one and two times this many ticks of silence.
     pub election_ticks: u16,
-    /// A leader says that it lives this often.
+    /// A leader says that it lives this often; the leaders of a core together.
     pub heartbeat_ticks: u16,
     /// Entries kept behind what is durably applied, so that a follower that was away for a moment needs no
     /// snapshot; as far as they fit into `retained_bytes_max`.
@@ -31,6 +32,14 @@ pub struct ReplicaConfig {
     pub retained_bytes_max: u64,
     /// Entries that wait to be applied before new requests are refused as overload.
     pub unapplied_entries_max: u64,
+}
+
+impl ReplicaConfig {
+    /// The time from one heartbeat to the next.
+    #[must_use]
+    pub fn heartbeat_interval(&self) -> Duration {
+        self.tick * u32::from(self.heartbeat_ticks)
+    }
 }
 
 impl Default for ReplicaConfig {
@@ -45,6 +54,18 @@ impl Default for ReplicaConfig {
             unapplied_entries_max: 20_000,
         }
     }
+}
+
+/// A leader's heartbeat to a replica that has everything; those of many shards travel as one message. See
+/// `raft/beat.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// The shard.
+    pub shard: ShardId,
+    /// The leader's term.
+    pub term: Term,
+    /// All of the leader's log, which is committed.
+    pub commit: LogIndex,
 }
 
 /// What a replica wants done, in order.

@@ -197,7 +197,7 @@ fn nothing_is_read_while_a_snapshot_is_installed() {
     // Served from the safe time; waits for the leader's word.
     assert!(matches!(read(&mut replica, 0)[..], [Effect::Read { .. }]));
     assert!(matches!(read(&mut replica, 9)[..], [Effect::Call { .. }]));
-    replica.snapshot_received(snapshot).unwrap();
+    replica.snapshot_received(&now(Mono::ZERO), snapshot).unwrap();
     let mut out = Vec::new();
     replica.flush(&now(mono), &mut out).unwrap();
     assert!(out.iter().any(|effect| matches!(effect, Effect::Install { .. })));

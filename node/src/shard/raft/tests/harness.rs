@@ -106,11 +106,21 @@ pub(super) struct Replica {
     /// Data of snapshots that were stepped and may have to be installed.
     arrived: BTreeMap<EntryId, Machine>,
     starts: u64,
+    ticks: u16,
 }
 
 pub(super) struct Envelope {
     pub(super) message: Message,
     snapshot: Option<Machine>,
+    travels: TravelsAs,
+}
+
+/// What goes over the link: the message, or the beat that it stands for, or the answer to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TravelsAs {
+    Message,
+    Beat,
+    Answer,
 }
 
 /// SplitMix64; the tests' own randomness.
@@ -170,6 +180,7 @@ impl Cluster {
                 machine,
                 arrived: BTreeMap::new(),
                 starts: 0,
+                ticks: 0,
             };
             cluster.replicas.insert(replica, down);
             cluster.start(replica);
@@ -269,6 +280,10 @@ impl Cluster {
     }
 
     fn send(&mut self, message: Message) {
+        self.send_as(message, TravelsAs::Message);
+    }
+
+    fn send_as(&mut self, message: Message, travels: TravelsAs) {
         self.check_backed(&message);
         let from = self.replica(message.from);
         let snapshot = message.snapshot.as_ref().map(|meta| {
@@ -279,7 +294,7 @@ impl Cluster {
         self.sent.push(message.clone());
         let link = (message.from, message.to);
         if !self.cut.contains(&link) && self.replicas.contains_key(&message.to) {
-            self.links.entry(link).or_default().push_back(Envelope { message, snapshot });
+            self.links.entry(link).or_default().push_back(Envelope { message, snapshot, travels });
         }
     }
 
@@ -303,7 +318,38 @@ impl Cluster {
 
     pub(super) fn tick(&mut self, replica: ReplicaId) {
         self.group(replica).tick();
+        let state = self.replica(replica);
+        state.ticks += 1;
+        if state.ticks.is_multiple_of(config(replica).heartbeat_ticks) {
+            for heartbeat in self.group(replica).heartbeats() {
+                let travels = if heartbeat.is_beat { TravelsAs::Beat } else { TravelsAs::Message };
+                self.send_as(heartbeat.message(replica), travels);
+            }
+        }
         self.run(replica);
+    }
+
+    /// Takes a beat, or the answer to one. Says whether it is done with.
+    fn take_beat(&mut self, envelope: &Envelope) -> bool {
+        let Message { from, to, term, commit, .. } = envelope.message;
+        let group = self.group(to);
+        match envelope.travels {
+            TravelsAs::Message => false,
+            TravelsAs::Answer => {
+                group.beat_heard(from, term);
+                true
+            }
+            TravelsAs::Beat => {
+                let heard = group.hear_beat(from, term, commit);
+                if heard {
+                    let mut answer = envelope.message.clone();
+                    (answer.kind, answer.from, answer.to) =
+                        (MessageKind::HeartbeatResponse, to, from);
+                    self.send_as(answer, TravelsAs::Answer);
+                }
+                heard
+            }
+        }
     }
 
     pub(super) fn propose(&mut self, replica: ReplicaId) -> Option<EntryId> {
@@ -322,10 +368,15 @@ impl Cluster {
         let (from, to) = link;
         let snapshot_sent = envelope.snapshot.is_some();
         let state = self.replica(to);
-        let Some(group) = &mut state.group else {
+        if state.group.is_none() {
             self.lost(from, to, snapshot_sent);
             return true;
-        };
+        }
+        if envelope.travels != TravelsAs::Message && self.take_beat(&envelope) {
+            return true;
+        }
+        let state = self.replica(to);
+        let group = state.group.as_mut().unwrap();
         if let (Some(meta), Some(machine)) = (&envelope.message.snapshot, envelope.snapshot) {
             state.arrived.insert(meta.last, machine);
         }

@@ -6,8 +6,10 @@
 use proto::TableId;
 use proto::encoding::{TableSchema, table_span};
 use proto::table::TableRef;
+use sql::settings::{ClusterSettings, TXN_MAX_AGE};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use truetime::Timestamp;
 use txn::message::Row;
 
@@ -23,6 +25,8 @@ pub(super) struct Catalog {
     by_id: BTreeMap<TableId, Arc<TableSchema>>,
     by_name: BTreeMap<String, TableId>,
     settings: Arc<BTreeMap<String, String>>,
+    /// The setting `txn.max_age`.
+    max_age: Option<Duration>,
     /// The version of these rows; `None` before they were read.
     made: Option<Timestamp>,
     version: u64,
@@ -63,6 +67,12 @@ impl Catalog {
     #[must_use]
     pub(super) fn settings(&self) -> Arc<BTreeMap<String, String>> {
         Arc::clone(&self.settings)
+    }
+
+    /// The cluster's setting of `txn.max_age`.
+    #[must_use]
+    pub(super) fn max_age(&self) -> Option<Duration> {
+        self.max_age
     }
 
     /// All tables, by id.
@@ -115,6 +125,8 @@ impl Catalog {
         }
         self.by_id = by_id;
         self.by_name = by_name;
+        let is_set = settings.contains_key(TXN_MAX_AGE);
+        self.max_age = is_set.then(|| ClusterSettings::of(&settings).max_age);
         self.settings = Arc::new(settings);
         self.made = Some(made);
         self.version += 1;

@@ -366,7 +366,7 @@ impl Gateway {
                 let coordinator = mutation::coordinator_of(&steps)?;
                 let id = match id {
                     Some(id) => id,
-                    None => self.fresh_id(now, max_age.unwrap_or(self.settings.max_age))?,
+                    None => self.fresh_id(now, max_age.unwrap_or(self.max_age()))?,
                 };
                 answer(effects, ticket, Response::Resolved { id, coordinator });
             }
@@ -414,6 +414,11 @@ impl Gateway {
                 Ok(Begun { transaction, priority: None })
             }
         }
+    }
+
+    /// `txn.max_age`: the cluster's setting, else this gateway's.
+    pub(super) fn max_age(&self) -> Duration {
+        self.catalog.max_age().unwrap_or(self.settings.max_age)
     }
 
     /// An id that no node ever repeats (section 4).

@@ -98,7 +98,7 @@ impl Gateway {
         client: ClientId,
         options: ReadWriteOptions,
     ) -> Result<Begun, Error> {
-        let max_age = options.max_age.unwrap_or(self.settings.max_age);
+        let max_age = options.max_age.unwrap_or(self.max_age());
         let id = self.fresh_id(now, max_age)?;
         let priority = options.retry_of.map_or_else(|| Priority::first(id), Priority::retry);
         self.new_session(now, client, (id, priority), Driver::Only)?;

@@ -99,7 +99,8 @@ pub(super) fn status_of(error: v1::Error) -> Status {
 /// The answer to a call whose time ran out.
 pub(super) fn timed_out(subject: &TimeoutSubject) -> v1::Error {
     let failure = match subject {
-        TimeoutSubject::Request => Failure::new(
+        // A statement answers for itself.
+        TimeoutSubject::Request | TimeoutSubject::Statement => Failure::new(
             ErrorKind::DeadlineExceeded,
             "the request's time ran out",
             "try again with more time; `spandrel status` shows what is down",

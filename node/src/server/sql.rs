@@ -35,8 +35,8 @@ use super::errors::Failure;
 use super::outbox::{Call, SMALL};
 use super::seat::Seat;
 use crate::gateway::sql::{Cancelled, GatewayKv};
-pub use guard::is_guarded;
 pub(super) use guard::caught;
+pub use guard::is_guarded;
 
 use asker::{Cancel, SeatAsk, Timer};
 use guard::{Panicked, guarded};

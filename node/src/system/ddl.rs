@@ -211,7 +211,7 @@ fn shards_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::encoding::ColumnType;
+    use proto::encoding::{Column, ColumnType};
 
     const LIMITS: EncodingLimits = EncodingLimits { key_bytes_max: 64, row_bytes_max: 1 << 10 };
 

@@ -3,7 +3,6 @@
 //! A program on the API has no SQL session: it names a transaction with each request, or has one begun. A batch
 //! without one is a transaction of its own, so it can be run again as a whole, like a single statement.
 
-
 use std::time::Duration;
 
 use proto::{Priority, TxnId};

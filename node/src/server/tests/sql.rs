@@ -332,7 +332,8 @@ async fn cluster_settings_are_kept_and_used() {
 
 #[tokio::test]
 async fn large_results_come_in_chunks_and_wait_for_the_client() {
-    let mut served = with_table().await;
+    let mut served = running(ServerSettings::default()).await;
+    served.sql(&format!("{TABLE} SPLIT AT VALUES (150), (250), (260)")).await.unwrap();
     for first in [100, 200, 300] {
         let rows: Vec<String> =
             (first..first + 100).map(|id| format!("({id}, repeat('x', 60000))")).collect();

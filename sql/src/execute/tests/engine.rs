@@ -102,7 +102,7 @@ impl Engine {
                 self.execute(&inner, Arc::new(plan), values)
             }
             Statement::Begin { .. } => {
-                let begin = Begin::ReadWrite { retry_of: None };
+                let begin = Begin::ReadWrite { retry_of: None, max_age: None };
                 self.transaction = Some(block_on(self.kv.begin(begin))?);
                 Ok(Outcome::tagged("BEGIN"))
             }
@@ -138,8 +138,8 @@ impl Engine {
         let memory_max = self.memory_max.unwrap_or(64 << 20);
         let mut execution = Execution::new(Arc::clone(&plan), parameters, env(), memory_max);
         let begin = match plan.kind() {
-            PlanKind::Write => Begin::ReadWrite { retry_of: None },
-            PlanKind::Rows if plan.locks() => Begin::ReadWrite { retry_of: None },
+            PlanKind::Write => Begin::ReadWrite { retry_of: None, max_age: None },
+            PlanKind::Rows if plan.locks() => Begin::ReadWrite { retry_of: None, max_age: None },
             PlanKind::Rows | PlanKind::Ddl => Begin::ReadOnly,
         };
         let transaction = match self.transaction {

@@ -234,6 +234,13 @@ impl Kv for MemoryKv {
         async move { Ok(page) }
     }
 
+    fn split(
+        &self,
+        resume: Vec<u8>,
+    ) -> impl Future<Output = Result<Vec<Vec<u8>>, SqlError>> + Send {
+        async move { Ok(vec![resume]) }
+    }
+
     fn write(
         &self,
         transaction: TxnId,

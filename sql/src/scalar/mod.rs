@@ -1,8 +1,9 @@
 //! Scalars: types, values, and all that computes with them and knows no table and no syntax.
 //!
 //! PostgreSQL 15 is the model, answer for answer and SQLSTATE for SQLSTATE; `testdata/` holds what it said
-//! about many expressions, and beside it our own answer where that is another on purpose. A *type* ([`types::Type`]) is known while planning, a *value*
-//! ([`value::Value`]) while executing; a value does not name its type, because all integers are alike in it.
+//! about many expressions, and beside it our own answer where that is another on purpose. A *type*
+//! ([`types::Type`]) is known while planning, a *value* ([`value::Value`]) while executing; a value does not
+//! name its type, because all integers are alike in it.
 //! What an evaluation depends on beyond its arguments is its *environment* ([`env::Env`]).
 //!
 //! Example: `1 + 2.5` asks [`function::resolve_operator`] for `+` of `integer` and `numeric`; the answer says

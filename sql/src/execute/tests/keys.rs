@@ -27,7 +27,10 @@ fn constant() -> impl Strategy<Value = String> + Clone {
         "1 + 1",
         "9007199254740993::float8",
     ];
-    prop_oneof![3 => (-2..4_i32).prop_map(|n| n.to_string()), 1 => sample::select(odd.to_vec()).prop_map(str::to_owned)]
+    prop_oneof![
+        3 => (-2..4_i32).prop_map(|n| n.to_string()),
+        1 => sample::select(odd.to_vec()).prop_map(str::to_owned),
+    ]
 }
 
 fn text() -> impl Strategy<Value = String> {

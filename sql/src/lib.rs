@@ -10,10 +10,6 @@
 //! Not here: shards, replicas, the wire.
 
 #![expect(
-    clippy::result_large_err,
-    reason = "an error ends a statement; what it carries is worth more than the copies on its way"
-)]
-#![expect(
     clippy::manual_async_fn,
     reason = "that a future is Send is part of a signature here, whatever the database below is"
 )]

@@ -110,11 +110,9 @@ impl SqlSessions {
         match request {
             WireRequest::ExecuteSql(request) if request.sql_session != 0 => {
                 let number = request.sql_session;
-                if !self.entries.contains_key(&number) {
-                    if self.entries.len() >= SESSIONS_MAX {
-                        let failure = Failure::overloaded("SQL sessions of this stream");
-                        return call.fail(failure.into_error());
-                    }
+                if self.entries.len() >= SESSIONS_MAX && !self.entries.contains_key(&number) {
+                    let failure = Failure::overloaded("SQL sessions of this stream");
+                    return call.fail(failure.into_error());
                 }
                 let entry = self.entries.entry(number).or_insert_with(|| open(&seat, idle_timeout));
                 let (shared, cancel) = (entry.shared.clone(), entry.begin());

@@ -12,11 +12,6 @@
 //! Not here: what evaluates its operands only as needed (CASE, COALESCE, AND, OR), types with a length
 //! (`varchar(10)`), intervals, dates, arrays, regular expressions.
 
-#![expect(
-    clippy::result_large_err,
-    reason = "an error ends its statement; what succeeds should not pay for its allocation"
-)]
-
 pub mod aggregate;
 pub mod cast;
 pub mod env;

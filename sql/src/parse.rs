@@ -1,8 +1,8 @@
 //! From a text to statements.
 //!
 //! sqlparser with its PostgreSQL dialect parses queries, changes and table definitions; what it builds is turned
-//! at once into the trees of [`ast`], in which chains are flat. What is ours alone is in [`extension`], the
-//! statements of a session (BEGIN, SET ..) in [`session`]; [`dispatch`] chooses. All of it works on the tokens
+//! at once into the trees of [`ast`], in which chains are flat. What is ours alone is in `extension`, the
+//! statements of a session (BEGIN, SET ..) in `session`; `dispatch` chooses. All of it works on the tokens
 //! of one statement.
 //!
 //! Example: `BEGIN; SELECT 1` is a [`Statement::Begin`] and a [`Statement::Query`].

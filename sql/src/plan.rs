@@ -1,7 +1,7 @@
 //! From a statement to a plan: how its rows are found and what is done with them.
 //!
 //! A plan is made once and run often: what depends on parameters, the keys to read among it, is evaluated by
-//! each execution. A query's plan is a tree of [`node::Node`]s, each of which takes the rows of the one below.
+//! each execution. A query's plan is a tree of `Node`s, each of which takes the rows of the one below.
 //!
 //! Example: `SELECT name FROM t WHERE id = $1 ORDER BY id LIMIT 1` is a scan of the one key `$1`, a projection and
 //! a limit; the key's order is the order asked for.

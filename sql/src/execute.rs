@@ -32,7 +32,7 @@ mod sort;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use argument::argument;
 

@@ -1,10 +1,10 @@
 //! Tests of whole statements.
 
 mod chains;
-mod engine;
+pub(crate) mod engine;
 mod keys;
 mod limits;
-mod memory_kv;
+pub(crate) mod memory_kv;
 mod plans;
 mod scripts;
 mod soup;

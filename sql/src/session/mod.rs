@@ -19,6 +19,8 @@ mod batch;
 mod control;
 mod show;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod variables;
 
 pub use batch::{BatchError, BatchResult, Scope, StatementResult};

@@ -5,7 +5,7 @@
 use proto::encoding::{ColumnId, Datum, Direction, KeyColumn, TableParts, TableSchema};
 use proto::table::{KeyBound, KeyRange, KeySet, Mutation, NewTable, TableRef, WriteKind};
 use proto::{Priority, TableId, TxnId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,6 +29,10 @@ struct State {
     /// Writes of transactions that have not committed; none for a deletion.
     buffered: BTreeMap<TxnId, Buffered>,
     scans: Vec<Scan>,
+    begun: Vec<Begin>,
+    /// What the next commits fail with, before they take effect.
+    refusals: VecDeque<SqlError>,
+    commits: usize,
     next: u64,
 }
 
@@ -45,6 +49,21 @@ impl MemoryKv {
     pub(crate) fn take_scans(&self) -> Vec<Scan> {
         let scans = std::mem::take(&mut self.state.lock().unwrap().scans);
         scans.into_iter().filter(|scan| scan.resume.is_none()).collect()
+    }
+
+    /// Has the next commits fail so, one after the other.
+    pub(crate) fn refuse_commits(&self, errors: impl IntoIterator<Item = SqlError>) {
+        self.state.lock().unwrap().refusals.extend(errors);
+    }
+
+    /// What was begun so far.
+    pub(crate) fn begun(&self) -> Vec<Begin> {
+        self.state.lock().unwrap().begun.clone()
+    }
+
+    /// Commits that were tried so far.
+    pub(crate) fn commits(&self) -> usize {
+        self.state.lock().unwrap().commits
     }
 
     pub(crate) fn breaths(&self) -> usize {
@@ -187,6 +206,7 @@ impl Kv for MemoryKv {
 
     fn begin(&self, begin: Begin) -> impl Future<Output = Result<Transaction, SqlError>> + Send {
         let mut state = self.state.lock().unwrap();
+        state.begun.push(begin);
         state.next += 1;
         let begin_ts = Timestamp::from_nanos(state.next);
         let id = TxnId { horizon: begin_ts, begin: begin_ts, origin: 1, sequence: state.next };
@@ -258,7 +278,11 @@ impl Kv for MemoryKv {
         mutations: Vec<Mutation>,
     ) -> impl Future<Output = Result<Commit, SqlError>> + Send {
         let mut state = self.state.lock().unwrap();
-        let outcome = mutations.into_iter().try_for_each(|each| state.write(transaction, each));
+        state.commits += 1;
+        let refusal = state.refusals.pop_front().map_or(Ok(()), Err);
+        let outcome = refusal.and_then(|()| {
+            mutations.into_iter().try_for_each(|each| state.write(transaction, each))
+        });
         let buffered = state.buffered.remove(&transaction).unwrap_or_default();
         let outcome = outcome.map(|()| {
             for ((table, key), row) in buffered {

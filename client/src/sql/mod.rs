@@ -85,10 +85,14 @@ impl Client {
     ) -> Result<SqlAnswer, ClientError> {
         let statement = Some(SqlStatement { sql: sql.to_owned(), parameters });
         let request = ExecuteSqlRequest { statement, transaction: None, sql_session: 0 };
-        self.until_executed(async |connection, time| {
-            execute(&connection, request.clone(), time).await
-        })
-        .await
+        let mut sending = Sending::new(self);
+        loop {
+            let connection = sending.connection().await?;
+            match execute(&connection, request.clone(), self.config().sql_timeout).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => sending.failed(error).await?,
+            }
+        }
     }
 
     /// Executes statements one after the other in one transaction: all of them take effect or none.
@@ -97,11 +101,14 @@ impl Client {
         statements: Vec<SqlStatement>,
     ) -> Result<SqlBatchAnswer, ClientError> {
         let request = ExecuteSqlBatchRequest { statements, transaction: None, commit: false };
-        let response = self
-            .until_executed(async |connection: Arc<Connection>, time| {
-                connection.call(Request::ExecuteSqlBatch(request.clone()), time)?.only().await
-            })
-            .await?;
+        let mut sending = Sending::new(self);
+        let response = loop {
+            let connection = sending.connection().await?;
+            match execute_batch(&connection, request.clone(), self.config().sql_timeout).await {
+                Ok(response) => break response,
+                Err(error) => sending.failed(error).await?,
+            }
+        };
         let Response::ExecuteSqlBatch(answer) = response else {
             return Err(ClientError::Protocol { reason: "an answer is of another request" });
         };
@@ -120,28 +127,44 @@ impl Client {
             retries: answer.retries,
         })
     }
+}
 
-    /// Sends again what was not executed, for as long as the cluster may take to be available again.
-    async fn until_executed<T>(
-        &self,
-        mut send: impl AsyncFnMut(Arc<Connection>, Duration) -> Result<T, CallError>,
-    ) -> Result<T, ClientError> {
-        let config = self.config();
+/// Sends again what was not executed, for as long as the cluster may take to be available again.
+struct Sending<'a> {
+    client: &'a Client,
+    deadline: Instant,
+    backoff: Backoff,
+}
+
+impl<'a> Sending<'a> {
+    fn new(client: &'a Client) -> Self {
+        let config = client.config();
         let deadline = Instant::now() + config.unavailable_max;
-        let mut backoff = Backoff::new(Duration::from_millis(5), config.backoff_max);
-        loop {
-            let connection = self.pool().pick(None, deadline).await?;
-            let error = match send(connection, config.sql_timeout).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let wait = backoff.next(self.pool().jitter(), Duration::ZERO);
-            if !error.was_not_executed() || Instant::now() + wait >= deadline {
-                return Err(error.of_sql(Ends::Transaction));
-            }
-            sleep(wait).await;
-        }
+        let backoff = Backoff::new(Duration::from_millis(5), config.backoff_max);
+        Sending { client, deadline, backoff }
     }
+
+    async fn connection(&self) -> Result<Arc<Connection>, ClientError> {
+        self.client.pool().pick(None, self.deadline).await
+    }
+
+    /// Waits until it may be sent again.
+    async fn failed(&mut self, error: CallError) -> Result<(), ClientError> {
+        let wait = self.backoff.next(self.client.pool().jitter(), Duration::ZERO);
+        if !error.was_not_executed() || Instant::now() + wait >= self.deadline {
+            return Err(error.of_sql(Ends::Transaction));
+        }
+        sleep(wait).await;
+        Ok(())
+    }
+}
+
+async fn execute_batch(
+    connection: &Arc<Connection>,
+    request: ExecuteSqlBatchRequest,
+    time: Duration,
+) -> Result<Response, CallError> {
+    connection.call(Request::ExecuteSqlBatch(request), time)?.only().await
 }
 
 async fn execute(

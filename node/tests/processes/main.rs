@@ -23,3 +23,4 @@ mod python_client;
 mod removal;
 mod repeated_commits;
 mod shell;
+mod sql;

@@ -213,3 +213,16 @@ fn decode_row_of_wrong_bytes_says_what_and_where() {
         assert_eq!(problem(bytes), expected, "{bytes:02x?}");
     }
 }
+
+#[test]
+fn integers_outside_the_range_of_their_column_are_refused() {
+    for (column_type, fits, too_large) in
+        [(ColumnType::SmallInt, 32_767, 32_768), (ColumnType::Int, -2_147_483_648, -2_147_483_649)]
+    {
+        let table = table(&[ColumnType::BigInt, column_type], &[Direction::Ascending]);
+        let row = |value| [Datum::BigInt(1), Datum::BigInt(value)];
+        assert!(encode_row(&table, &row(fits), &LIMITS).is_ok());
+        let refused = encode_row(&table, &row(too_large), &LIMITS).unwrap_err();
+        assert!(refused.to_string().contains("out of its range"), "{refused}");
+    }
+}

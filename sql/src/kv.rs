@@ -103,7 +103,8 @@ pub struct Commit {
 
 /// The database below SQL.
 ///
-/// All but [`Kv::commit`] and [`Kv::rollback`] end early with `QUERY_CANCELED` when the statement was cancelled.
+/// Reads, writes and waits end early with `QUERY_CANCELED` when the statement was cancelled; a commit only as long as
+/// it surely has not been sent, a change of the catalog and [`Kv::rollback`] never.
 pub trait Kv: Send + Sync {
     /// The table of that name, as it is in use now.
     fn table(
@@ -132,7 +133,8 @@ pub trait Kv: Send + Sync {
         mutations: Vec<Mutation>,
     ) -> impl Future<Output = Result<(), SqlError>> + Send;
 
-    /// Commits, with mutations on top of what was buffered. Not to be cancelled.
+    /// Commits, with mutations on top of what was buffered. After an error the transaction is over, unless that
+    /// says that its outcome is unknown.
     fn commit(
         &self,
         transaction: TxnId,

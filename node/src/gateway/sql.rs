@@ -22,6 +22,7 @@ use proto::table::{Mutation, NewTable, TableRef};
 use sql::error::{Origin, SqlError, SqlState};
 use sql::kv::{Begin, Commit, Kv, Lock, Page, Scan, Transaction};
 use txn::lock_table::LockMode;
+use txn::message::AbortReason;
 
 use super::api::{
     Answer, Begun, CommitTarget, Read, ReadBound, ReadWriteOptions, Request, Response, Selector,
@@ -260,7 +261,31 @@ impl<A: Ask> Kv for GatewayKv<A> {
         mutations: Vec<Mutation>,
     ) -> Result<Commit, SqlError> {
         let target = CommitTarget::Transaction(transaction);
-        match self.ask.ask_of(transaction, Request::Commit { target, mutations }).await? {
+        let request = Request::Commit { target, mutations };
+        let mut commit = pin!(self.ask.ask_of(transaction, request));
+        let answer = match self.unless_cancelled(commit.as_mut()).await {
+            Ok(answer) => answer,
+            // As long as it waits for locks it can be given up. Once it was sent this does nothing, and the
+            // answer is that of the commit.
+            Err(cancelled) => {
+                self.rollback(transaction).await;
+                match commit.await {
+                    Err(Error::Aborted { reason: AbortReason::GivenUp }) => return Err(cancelled),
+                    answer => answer,
+                }
+            }
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                // What was refused without having ended keeps its locks else.
+                if !matches!(error, Error::OutcomeUnknown { .. }) {
+                    self.rollback(transaction).await;
+                }
+                return Err(error.into());
+            }
+        };
+        match answer {
             Response::Committed(committed) => {
                 Ok(Commit { commit_ts: committed.commit_ts, commit_wait: committed.commit_wait })
             }

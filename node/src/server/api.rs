@@ -145,6 +145,9 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
     }
 }
 
+/// Until a call is looked at again that has no deadline of its own any more.
+const NO_DEADLINE: Duration = Duration::from_secs(3_600);
+
 /// One call outside a session. Dropped, it is withdrawn.
 struct LoneCall {
     outbox: Arc<Outbox>,
@@ -165,12 +168,13 @@ impl LoneCall {
         if self.timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        self.outbox.expire(Instant::now(), timed_out);
+        let next = self.outbox.expire(Instant::now(), timed_out);
         match self.outbox.poll_take(cx) {
             Poll::Ready((batch, parked)) => Poll::Ready(self.took(batch, parked)),
             Poll::Pending => {
-                // The timer fired a little early; the call's own deadline is all there is to wait for.
-                self.timer.as_mut().reset(Instant::now() + Duration::from_millis(1));
+                // The timer fired a little early; or it is a statement, which ends by itself.
+                let next = next.unwrap_or_else(|| Instant::now() + NO_DEADLINE);
+                self.timer.as_mut().reset(next);
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

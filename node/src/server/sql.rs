@@ -27,7 +27,7 @@ use proto::rpc::v1::session_call::Request as WireRequest;
 use proto::rpc::v1::{self, ErrorKind};
 use sql::error::{SqlError, SqlState};
 use sql::kv::Kv;
-use sql::session::{Identity, Scope, Session};
+use sql::session::{Identity, Scope, Session, Status};
 use sql::settings::ClusterSettings;
 use tokio::task::AbortHandle;
 
@@ -227,6 +227,7 @@ async fn in_session(
     };
     let session = held.insert(session);
     let _timer = Timer::start(cancel, &call, session.statement_timeout());
+    let in_block = session.status() != Status::Idle;
     let result = match wire::statement(request.statement) {
         Ok(request) => {
             let mut out = Chunks::new(call.clone(), None);
@@ -246,7 +247,13 @@ async fn in_session(
             let chunk = wire::summary(summary, session.status());
             super::call::finish_large(&call, Wire::ExecuteSql(chunk));
         }
-        Err(error) => call.fail(wire::failure(error, None).into_error()),
+        Err(error) => {
+            let mut failure = wire::failure(error, None);
+            if in_block {
+                wire::ended_transaction(&mut failure);
+            }
+            call.fail(failure.into_error());
+        }
     }
 }
 
@@ -287,13 +294,19 @@ async fn loose(seat: Seat, call: Call, request: v1::ExecuteSqlRequest) {
         let (mut session, _timer) = for_one(&kv, &call, &cancel).await?;
         let mut out = Chunks::new(call.clone(), None);
         match guarded(session.execute_in(&kv, scope, statement, &mut out)).await {
-            Ok(result) => result.map_err(|error| wire::failure(error, None)),
+            Ok(result) => result.map_err(|error| {
+                let mut failure = wire::failure(error, None);
+                if !matches!(scope, Scope::Own | Scope::ReadOnly(_)) {
+                    wire::ended_transaction(&mut failure);
+                }
+                failure
+            }),
             Err(Panicked) => Err(wire::failure(bug(&kv), None)),
         }
     };
     match result.await {
         Ok((summary, begun)) => {
-            let mut chunk = wire::summary(summary, sql::session::Status::Idle);
+            let mut chunk = wire::summary(summary, Status::Idle);
             chunk.transaction = begun.map(Into::into);
             super::call::finish_large(&call, Wire::ExecuteSql(chunk));
         }
@@ -322,7 +335,13 @@ async fn batch(seat: Seat, call: Call, request: v1::ExecuteSqlBatchRequest) {
         let (mut session, _timer) = for_one(&kv, &call, &cancel).await?;
         let executed = session.execute_batch(&kv, scope, request.commit, statements);
         match guarded(executed).await {
-            Ok(result) => result.map_err(|(number, error)| wire::failure(error, Some(number))),
+            Ok(result) => result.map_err(|(number, error)| {
+                let mut failure = wire::failure(error, Some(number));
+                if !matches!(scope, Scope::Own | Scope::ReadOnly(_)) {
+                    wire::ended_transaction(&mut failure);
+                }
+                failure
+            }),
             Err(Panicked) => Err(wire::failure(bug(&kv), None)),
         }
     };

@@ -140,7 +140,7 @@ impl Session {
             }
         };
         if chain {
-            summary.notices.extend(self.begin(kv, Some(read_only), None).await?.notices);
+            self.chain(kv, read_only, &mut summary).await;
         }
         Ok(summary)
     }
@@ -156,9 +156,19 @@ impl Session {
         self.state = State::Idle;
         self.variables.roll_back();
         if chain {
-            self.begin(kv, Some(read_only), None).await?;
+            self.chain(kv, read_only, &mut summary).await;
         }
         Ok(summary)
+    }
+
+    /// Begins the next transaction of a chain. The one before it has ended, which the answer must say whatever
+    /// becomes of this one; statements that were meant for it do not run outside of it.
+    async fn chain<K: Kv>(&mut self, kv: &K, read_only: bool, summary: &mut Summary) {
+        if let Err(error) = self.begin(kv, Some(read_only), None).await {
+            self.state = State::Failed;
+            let notice = format!("WARNING:  the next transaction could not begin: {error}");
+            summary.notices.push(notice);
+        }
     }
 
     /// `SET TRANSACTION`, before the transaction has executed anything: it is begun again as what is asked for.
@@ -218,13 +228,21 @@ impl Session {
                 "SET CLUSTER SETTING cannot run inside a transaction block",
             ));
         }
+        if self.variables.is_read_only() {
+            return Err(SqlError::new(
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+                "cannot execute SET CLUSTER SETTING in a read-only transaction",
+            ));
+        }
         let setting = settings::find(name)?;
         if let Some(value) = &value {
             setting.check(value)?;
         }
         kv.set_cluster_setting(setting.name, value).await?;
-        let stored = kv.cluster_settings().await?.into_iter().collect();
-        self.settings = settings::ClusterSettings::of(&stored);
+        // It is made, whatever becomes of this.
+        if let Ok(stored) = kv.cluster_settings().await {
+            self.settings = settings::ClusterSettings::of(&stored.into_iter().collect());
+        }
         Ok(Summary::of("SET CLUSTER SETTING"))
     }
 

@@ -134,6 +134,8 @@ struct Known {
     statement: Arc<Statement>,
     /// `None` for what is not planned.
     plan: Option<Arc<Plan>>,
+    /// What literals meant when it was planned.
+    meaning: String,
     /// When it was used last.
     used: u64,
 }

@@ -96,7 +96,12 @@ impl Session {
         };
         if is_planned(&statement) && request.text.len() <= PLAN_TEXT_MAX {
             self.forget_oldest();
-            let known = Known { statement: Arc::clone(&statement), plan: None, used: self.uses };
+            let known = Known {
+                statement: Arc::clone(&statement),
+                plan: None,
+                meaning: String::new(),
+                used: self.uses,
+            };
             self.known.insert(key, known);
         }
         Ok(Some(statement))
@@ -126,14 +131,19 @@ impl Session {
             }
         }
         let key = key_of(&request);
-        let known = self.known.get(&key).and_then(|known| known.plan.clone());
+        let meaning = self.variables.meaning();
+        let known = self.known.get(&key).filter(|known| known.meaning == meaning);
+        let known = known.and_then(|known| known.plan.clone());
         let plan = match known.filter(|plan| plan.is_for(&catalog)) {
             Some(plan) => plan,
             None => {
                 let mut env = self.env(kv, None);
                 let plan = Arc::new(plan::plan(statement, &catalog, &key.1, &mut env)?);
-                if let Some(known) = self.known.get_mut(&key) {
+                if let Some(known) = self.known.get_mut(&key)
+                    && !names_an_instant(&key.0)
+                {
                     known.plan = Some(Arc::clone(&plan));
+                    known.meaning = meaning;
                 }
                 plan
             }
@@ -196,16 +206,16 @@ impl Session {
         planned: &Planned,
         out: &mut O,
     ) -> Result<Summary, SqlError> {
+        let read_only = planned.plan.kind() == PlanKind::Rows && !planned.plan.locks();
+        if !read_only && self.variables.is_read_only() {
+            return Err(self::read_only(planned));
+        }
         if planned.plan.kind() == PlanKind::Ddl {
             let mut execution = self.execution(kv, planned, None);
             let notices = execution.ddl(kv).await?;
             let mut summary = Summary::of(tag_of(&planned.statement, 0));
             summary.notices = notices;
             return Ok(summary);
-        }
-        let read_only = planned.plan.kind() == PlanKind::Rows && !planned.plan.locks();
-        if !read_only && self.variables.is_read_only() {
-            return Err(self::read_only(planned));
         }
         if read_only {
             return self.read_alone(kv, planned, out).await;
@@ -422,6 +432,13 @@ pub(super) fn is_planned(statement: &Statement) -> bool {
 
 fn ends_transaction(statement: &Statement) -> bool {
     matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. })
+}
+
+/// Whether a literal may stand for another instant the next time: a plan has read it already. A text that only
+/// looks so is planned each time, which costs no more than that.
+fn names_an_instant(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["now", "today", "tomorrow", "yesterday"].iter().any(|word| text.contains(word))
 }
 
 fn key_of(request: &Request) -> (String, Vec<Type>) {

@@ -216,3 +216,32 @@ fn parameters_are_cast_to_what_the_statement_needs() {
     assert_eq!(state, SqlState::INVALID_TEXT_REPRESENTATION);
     assert_eq!(rig.state_of("SELECT $1::int"), SqlState::PROTOCOL_VIOLATION);
 }
+
+#[test]
+fn literals_mean_what_the_settings_of_the_moment_say() {
+    let mut rig = Rig::new();
+    let text = "SELECT timestamptz '2026-01-01 10:00'";
+    let instant = |rig: &mut Rig| rig.run(text).unwrap().1;
+    let in_utc = instant(&mut rig);
+    rig.done("SET TimeZone = 'Europe/Berlin'");
+    let in_berlin = instant(&mut rig);
+    let (Value::TimestampTz(utc), Value::TimestampTz(berlin)) =
+        (in_utc[0][0].clone(), in_berlin[0][0].clone())
+    else {
+        panic!("they are instants");
+    };
+    assert_eq!(utc - berlin, 3_600_000_000);
+    rig.done("RESET TimeZone");
+    assert_eq!(instant(&mut rig), in_utc);
+}
+
+#[test]
+fn nothing_is_changed_where_transactions_are_read_only() {
+    let mut rig = Rig::new();
+    rig.done("SET default_transaction_read_only = on");
+    for text in ["DROP TABLE t", "CREATE TABLE u (id INT PRIMARY KEY)"] {
+        assert_eq!(rig.state_of(text), SqlState::READ_ONLY_SQL_TRANSACTION, "{text}");
+    }
+    let setting = "SET CLUSTER SETTING sql.retries_max = 1";
+    assert_eq!(rig.state_of(setting), SqlState::READ_ONLY_SQL_TRANSACTION);
+}

@@ -227,6 +227,11 @@ impl Variables {
         parse_duration(&self.get("statement_timeout"))
     }
 
+    /// What the meaning of a literal depends on: a plan made under one is not for another.
+    pub(super) fn meaning(&self) -> String {
+        ["TimeZone", "bytea_output", "extra_float_digits"].map(|name| self.get(name)).join(" ")
+    }
+
     /// What evaluation depends on, with these variables.
     pub(super) fn env(
         &self,

@@ -2,7 +2,7 @@
 
 use proto::rpc::v1;
 use proto::rpc::v1::session_answer::Response as Wire;
-use sql::error::SqlError;
+use sql::error::{SqlError, SqlState};
 use sql::plan::OutputColumn;
 use sql::scalar::types::Type;
 use sql::scalar::value::Value;
@@ -14,6 +14,9 @@ use crate::server::outbox::{Call, Delivery, SMALL};
 
 /// A chunk takes rows up to about so many bytes.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// A row is never larger: what a message may have, less what surrounds it.
+const ROW_BYTES_MAX: usize = crate::server::MESSAGE_BYTES_MAX - (64 << 10);
 
 /// See the module.
 pub(super) struct Chunks {
@@ -61,7 +64,19 @@ impl Output for Chunks {
         let mut bytes = 0;
         for row in rows {
             let values: Vec<v1::Value> = row.into_iter().map(wire::value).collect();
-            bytes += values.iter().map(wire::value_size).sum::<usize>();
+            let size = values.iter().map(wire::value_size).sum::<usize>();
+            if size > ROW_BYTES_MAX {
+                let message = format!(
+                    "a row of the result takes {size} bytes, at most {ROW_BYTES_MAX} fit a message"
+                );
+                return Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+                    .with_hint("Select fewer columns, or parts of the large values."));
+            }
+            if bytes + size > ROW_BYTES_MAX {
+                self.send(std::mem::take(&mut chunk), bytes).await?;
+                bytes = 0;
+            }
+            bytes += size;
             chunk.push(v1::RowValues { values });
             if bytes >= CHUNK_BYTES {
                 self.send(std::mem::take(&mut chunk), bytes).await?;

@@ -170,7 +170,10 @@ pub(super) fn failure(error: SqlError, statement: Option<usize>) -> Failure {
         Origin::Aborted { wounded_by } => failure.detail.wounded_by = wounded_by.map(Into::into),
         Origin::OutcomeUnknown { id, coordinator, .. } => {
             failure.detail.transaction = Some(id.into());
-            failure.detail.coordinator_key = coordinator_key::name(&id, &coordinator);
+            // Without a key nobody knows whom to ask, and another key would ask the wrong shard.
+            if !coordinator.as_bytes().is_empty() {
+                failure.detail.coordinator_key = coordinator_key::name(&id, &coordinator);
+            }
         }
         Origin::Statement | Origin::Unavailable => {}
     }
@@ -186,4 +189,12 @@ pub(super) fn failure(error: SqlError, statement: Option<usize>) -> Failure {
         statement: statement.and_then(|number| u32::try_from(number).ok()).unwrap_or_default(),
     });
     failure
+}
+
+/// Of a statement in a transaction that is over with it: the whole transaction may be tried again, not the
+/// statement alone.
+pub(super) fn ended_transaction(failure: &mut Failure) {
+    if failure.detail.retry() == v1::Retry::Request {
+        failure.detail.retry = v1::Retry::Transaction.into();
+    }
 }

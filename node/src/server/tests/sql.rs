@@ -348,3 +348,37 @@ async fn large_results_come_in_chunks_and_wait_for_the_client() {
         .collect();
     assert_eq!(ids, (100..400).collect::<Vec<i64>>());
 }
+
+#[tokio::test]
+async fn insert_that_waits_for_a_lock_can_be_cancelled() {
+    let mut served = with_table().await;
+    let mut stream = Session::open(&mut served).await.unwrap();
+    stream.sql(1, 1, "BEGIN").await.unwrap();
+    stream.sql(2, 1, "INSERT INTO t (id) VALUES (9)").await.unwrap();
+    stream.sql(3, 2, "SET statement_timeout = '50ms'").await.unwrap();
+    let error = stream.sql(4, 2, "INSERT INTO t (id) VALUES (9)").await.unwrap_err();
+    assert_eq!(sqlstate(&error), "57014");
+    stream.sql(5, 1, "COMMIT").await.unwrap();
+    let error = stream.sql(6, 2, "INSERT INTO t (id) VALUES (9)").await.unwrap_err();
+    assert_eq!(sqlstate(&error), "23505");
+}
+
+#[tokio::test]
+async fn refused_commit_leaves_no_lock_behind() {
+    let mut served = running(ServerSettings::default()).await;
+    served.sql("CREATE TABLE names (name TEXT PRIMARY KEY, n INT)").await.unwrap();
+    served.sql("INSERT INTO names VALUES ('a', 1)").await.unwrap();
+    assert_eq!(served.sqlstate_of("UPDATE names SET name = repeat('x', 9000)").await, "54000");
+    let mut stream = Session::open(&mut served).await.unwrap();
+    stream.sql(1, 1, "SET statement_timeout = '5s'").await.unwrap();
+    stream.sql(2, 1, "UPDATE names SET n = 2").await.unwrap();
+}
+
+#[tokio::test]
+async fn row_that_fits_no_message_is_an_error_and_not_the_end_of_the_stream() {
+    let mut served = with_table().await;
+    let mut stream = Session::open(&mut served).await.unwrap();
+    let large = "SELECT repeat('x', 9000000), repeat('y', 9000000)";
+    assert_eq!(sqlstate(&stream.sql(1, 1, large).await.unwrap_err()), "54000");
+    stream.sql(2, 1, "SELECT 1").await.unwrap();
+}

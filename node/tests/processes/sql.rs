@@ -26,9 +26,10 @@ async fn transfer(client: Client, seed: u64, stop: Arc<AtomicBool>, done: Arc<At
         step = step.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let (from, offset) = ((step >> 33) % ACCOUNTS, 1 + (step >> 13) % (ACCOUNTS - 1));
         let to = (from + offset) % ACCOUNTS;
-        let amount = i64::try_from(1 + step % 9).unwrap();
+        let small = |number: u64| i64::try_from(number).expect("it is below a hundred");
+        let amount = small(1 + step % 9);
         let add = "UPDATE money SET balance = balance + $1 WHERE id = $2";
-        let (from, to) = (i64::try_from(from).unwrap(), i64::try_from(to).unwrap());
+        let (from, to) = (small(from), small(to));
         let batch = vec![statement(add, [-amount, from]), statement(add, [amount, to])];
         match client.execute_sql_batch(batch).await {
             Ok(answer) => {

@@ -26,7 +26,7 @@ impl Memory {
         let error = SqlError::new(SqlState::OUT_OF_MEMORY, message);
         Err(error.with_hint(
             "Read fewer rows at once with WHERE or LIMIT, leave out columns that are not needed, \
-             or raise the memory limit of statements.",
+             or raise the cluster setting sql.memory_max.",
         ))
     }
 

@@ -220,14 +220,20 @@ fn project<'a, K: Kv>(
 ) -> impl Future<Output = Result<Option<Vec<Row>>, SqlError>> + Send + 'a {
     async move {
         let Some(mut rows) = next(input, state, run).await? else { return Ok(None) };
+        // A page of small rows may become one of any size: `repeat('x', 1000000)`.
+        let mut bytes = 0;
         for row in &mut rows {
             let mut evaluator = run.evaluator();
             let values = outputs.iter().map(|output| evaluator.value(output, row));
             *row = values.collect::<Result<Row, _>>()?;
+            let size = size_of_row(row);
+            run.memory.take(size, "computing a page of results")?;
+            bytes += size;
             if run.tick() {
                 run.breathe().await?;
             }
         }
+        run.memory.give_back(bytes);
         Ok(Some(rows))
     }
 }

@@ -382,3 +382,15 @@ async fn row_that_fits_no_message_is_an_error_and_not_the_end_of_the_stream() {
     assert_eq!(sqlstate(&stream.sql(1, 1, large).await.unwrap_err()), "54000");
     stream.sql(2, 1, "SELECT 1").await.unwrap();
 }
+
+#[tokio::test]
+async fn small_rows_that_become_large_ones_are_refused_and_the_node_lives() {
+    let mut served = with_table().await;
+    for first in [100, 200] {
+        let rows: Vec<String> = (first..first + 100).map(|id| format!("({id})")).collect();
+        served.sql(&format!("INSERT INTO t (id) VALUES {}", rows.join(", "))).await.unwrap();
+    }
+    assert_eq!(served.sqlstate_of("SELECT repeat('x', 1000000) FROM t").await, "53200");
+    let done = served.sql("SELECT length(repeat('x', 1000000)) FROM t LIMIT 1").await.unwrap();
+    assert_eq!(done.integers(), [[1_000_000]]);
+}

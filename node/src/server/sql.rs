@@ -42,6 +42,9 @@ use asker::{Cancel, SeatAsk, Timer};
 use guard::{Panicked, guarded};
 use output::Chunks;
 
+/// The results of a batch leave in one message: what that may have, less what surrounds them.
+const BATCH_BYTES_MAX: usize = super::MESSAGE_BYTES_MAX - (2 << 20);
+
 /// SQL sessions of one stream.
 const SESSIONS_MAX: usize = 1_000;
 
@@ -281,7 +284,7 @@ async fn for_one<K: Kv>(
 ) -> Result<(Session, Timer), Failure> {
     let session = new_session(kv).await.map_err(|error| wire::failure(error, None))?;
     let timer = Timer::start(cancel.clone(), call, session.statement_timeout());
-    Ok((session, timer))
+    Ok((session.with_batch_bytes_max(BATCH_BYTES_MAX), timer))
 }
 
 async fn loose(seat: Seat, call: Call, request: v1::ExecuteSqlRequest) {

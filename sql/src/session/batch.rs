@@ -234,7 +234,8 @@ impl Session {
     ) -> Result<(Vec<StatementResult>, Written), BatchError> {
         let mut results = Vec::with_capacity(planned.len());
         let mut written = Written { rows: 0, mutations: Vec::new() };
-        let mut left = self.settings.memory_max;
+        let bytes_max = self.settings.memory_max.min(self.batch_bytes_max);
+        let mut left = bytes_max;
         for (number, one) in planned.iter().enumerate() {
             if let Some(id) = id_of(transaction)
                 && !written.mutations.is_empty()
@@ -245,9 +246,7 @@ impl Session {
             let result = self.one_of_batch(kv, one, transaction, left).await;
             let (result, mutations) = result.map_err(|error| (number, error))?;
             let bytes = result.rows.iter().flatten().map(Value::size).sum::<usize>();
-            left = left
-                .checked_sub(bytes)
-                .ok_or_else(|| (number, too_much_to_hold(self.settings.memory_max)))?;
+            left = left.checked_sub(bytes).ok_or_else(|| (number, too_much_to_hold(bytes_max)))?;
             written = mutations;
             results.push(result);
         }

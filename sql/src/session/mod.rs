@@ -146,6 +146,8 @@ pub struct Session {
     identity: Identity,
     variables: Variables,
     settings: ClusterSettings,
+    /// What the results of a batch may take, all together: they leave in one message, after the commit.
+    batch_bytes_max: usize,
     state: State,
     /// Whether the open transaction has executed anything.
     used: bool,
@@ -162,11 +164,18 @@ impl Session {
             identity,
             variables: Variables::default(),
             settings,
+            batch_bytes_max: usize::MAX,
             state: State::Idle,
             used: false,
             known: BTreeMap::new(),
             uses: 0,
         }
+    }
+
+    /// With a limit on the results of a batch: one that exceeds it fails before it is committed.
+    #[must_use]
+    pub fn with_batch_bytes_max(self, batch_bytes_max: usize) -> Self {
+        Session { batch_bytes_max, ..self }
     }
 
     /// The state of its transaction.

@@ -394,3 +394,16 @@ async fn small_rows_that_become_large_ones_are_refused_and_the_node_lives() {
     let done = served.sql("SELECT length(repeat('x', 1000000)) FROM t LIMIT 1").await.unwrap();
     assert_eq!(done.integers(), [[1_000_000]]);
 }
+
+#[tokio::test]
+async fn batch_whose_results_fit_no_message_is_not_committed() {
+    let mut served = with_table().await;
+    let statement = |sql: &str| v1::SqlStatement { sql: sql.to_owned(), parameters: Vec::new() };
+    let statements =
+        vec![statement("UPDATE t SET n = 0"), statement("SELECT repeat('x', 15000000)")];
+    let request = v1::ExecuteSqlBatchRequest { statements, ..Default::default() };
+    let status = served.client.execute_sql_batch(request).await.unwrap_err();
+    assert_eq!(detail_of(&status).unwrap().sql.unwrap().sqlstate, "53200");
+    let done = served.sql("SELECT sum(n)::bigint FROM t").await.unwrap();
+    assert_eq!(done.integers(), [[30]]);
+}

@@ -26,25 +26,29 @@ pub(super) fn row(timestamp: Timestamp, values: Vec<Datum>) -> v1::Row {
     v1::Row { commit_timestamp: timestamp.nanos(), values }
 }
 
+/// What a row or a value takes besides its bytes.
+const FIXED: usize = 16;
+
 /// About how many bytes a row takes in a message.
 pub(super) fn row_size(row: &v1::Row) -> usize {
-    const FIXED: usize = 16;
-    let of_value = |value: &v1::Value| {
-        FIXED
-            + match &value.kind {
-                Some(Kind::Text(text) | Kind::Numeric(text)) => text.len(),
-                Some(Kind::Bytea(bytes)) => bytes.len(),
-                Some(
-                    Kind::Null(_)
-                    | Kind::Boolean(_)
-                    | Kind::Bigint(_)
-                    | Kind::DoublePrecision(_)
-                    | Kind::TimestamptzMicros(_),
-                )
-                | None => 0,
-            }
-    };
-    FIXED + row.values.iter().map(of_value).sum::<usize>()
+    FIXED + row.values.iter().map(value_size).sum::<usize>()
+}
+
+/// About how many bytes a value takes in a message.
+pub(super) fn value_size(value: &v1::Value) -> usize {
+    FIXED
+        + match &value.kind {
+            Some(Kind::Text(text) | Kind::Numeric(text)) => text.len(),
+            Some(Kind::Bytea(bytes)) => bytes.len(),
+            Some(
+                Kind::Null(_)
+                | Kind::Boolean(_)
+                | Kind::Bigint(_)
+                | Kind::DoublePrecision(_)
+                | Kind::TimestamptzMicros(_),
+            )
+            | None => 0,
+        }
 }
 
 /// A transaction that was begun.

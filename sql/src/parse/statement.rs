@@ -208,40 +208,6 @@ impl Statement {
         }
     }
 
-    /// Whether it changes no data and takes no lock that a read-only transaction could not give.
-    #[must_use]
-    pub fn is_read_only(&self) -> bool {
-        match self {
-            Statement::Query(query) => query.lock.is_none(),
-            Statement::Insert(_)
-            | Statement::Update(_)
-            | Statement::Delete(_)
-            | Statement::CreateTable(_)
-            | Statement::DropTable(_)
-            | Statement::SetClusterSetting { .. } => false,
-            Statement::Explain(_)
-            | Statement::ShowTables
-            | Statement::ShowColumns { .. }
-            | Statement::ShowCreateTable { .. }
-            | Statement::Begin { .. }
-            | Statement::Commit { .. }
-            | Statement::Rollback { .. }
-            | Statement::SetTransaction { .. }
-            | Statement::Savepoint { .. }
-            | Statement::ReleaseSavepoint { .. }
-            | Statement::RollbackToSavepoint { .. }
-            | Statement::Set { .. }
-            | Statement::Reset { .. }
-            | Statement::Show { .. }
-            | Statement::ShowAll
-            | Statement::ShowClusterSetting { .. }
-            | Statement::Prepare { .. }
-            | Statement::Execute { .. }
-            | Statement::Deallocate { .. }
-            | Statement::DiscardAll => true,
-        }
-    }
-
     /// The words of its command tag, before any count.
     #[must_use]
     pub fn tag(&self) -> &'static str {

@@ -10,6 +10,7 @@ use sql::session::Output;
 
 use super::wire;
 use crate::gateway::sql::Cancelled;
+use crate::server::answers;
 use crate::server::outbox::{Call, Delivery, SMALL};
 
 /// A chunk takes rows up to about so many bytes.
@@ -64,7 +65,7 @@ impl Output for Chunks {
         let mut bytes = 0;
         for row in rows {
             let values: Vec<v1::Value> = row.into_iter().map(wire::value).collect();
-            let size = values.iter().map(wire::value_size).sum::<usize>();
+            let size = values.iter().map(answers::value_size).sum::<usize>();
             if size > ROW_BYTES_MAX {
                 let message = format!(
                     "a row of the result takes {size} bytes, at most {ROW_BYTES_MAX} fit a message"

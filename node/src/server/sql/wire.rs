@@ -96,22 +96,6 @@ pub(super) fn value(value: Value) -> v1::Value {
     v1::Value { kind: Some(kind) }
 }
 
-/// About how many bytes a value takes in a message.
-pub(super) fn value_size(value: &v1::Value) -> usize {
-    16 + match &value.kind {
-        Some(Kind::Text(text) | Kind::Numeric(text)) => text.len(),
-        Some(Kind::Bytea(bytes)) => bytes.len(),
-        Some(
-            Kind::Null(_)
-            | Kind::Boolean(_)
-            | Kind::Bigint(_)
-            | Kind::DoublePrecision(_)
-            | Kind::TimestamptzMicros(_),
-        )
-        | None => 0,
-    }
-}
-
 /// How a statement ended.
 pub(super) fn summary(summary: Summary, status: Status) -> v1::ExecuteSqlResponse {
     let status = match status {

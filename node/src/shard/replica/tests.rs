@@ -209,3 +209,17 @@ fn nothing_is_read_while_a_snapshot_is_installed() {
     replica.installed(&[], &mut Vec::new()).unwrap();
     assert!(matches!(read(&mut replica, 0)[..], [Effect::Read { .. }]));
 }
+
+#[test]
+fn message_does_not_carry_a_leader_past_the_check_of_its_quorum() {
+    let mut alone = Alone::leading();
+    let config = ReplicaConfig::default();
+    let ticks = config.election_ticks;
+    // Half a tick after the check is due, and no tick was counted meanwhile.
+    alone.mono = alone.mono.plus(config.tick * u32::from(ticks + 1) + config.tick / 2);
+    let beat = Beat { shard: ShardId(1), term: Term(0), commit: LogIndex(0) };
+    let message = alone.replica.beat_message(NODE, &beat).unwrap();
+    let _stale = alone.replica.raft_message(&now(alone.mono), NODE, message);
+    assert!(alone.replica.raft().is_leader());
+    assert_eq!(alone.replica.raft().ticks_left(), usize::from(ticks), "it was checked just now");
+}

@@ -98,8 +98,13 @@ impl Replica {
         usize::try_from(ticks).expect("a u32 fits")
     }
 
-    /// Has Raft know how much time has passed, before it is told what came in that time.
+    /// Has Raft know how much time has passed, before it is told what came in that time. A leader's timeout is
+    /// the check of its quorum, which no message may carry it past: it would grant a pre-vote as if nobody led,
+    /// and one talkative follower would keep the leader of a minority from stepping down.
     pub(super) fn elapse(&mut self, now: &Now) {
+        if self.raft.is_leader() {
+            return self.tick_raft(now);
+        }
         let ticks = self.take_ticks(now);
         self.raft.elapse(ticks);
     }

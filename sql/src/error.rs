@@ -164,23 +164,63 @@ states! {
     INTERNAL_ERROR = "XX000";
 }
 
+/// Why a transaction was aborted, as the gRPC API tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abort {
+    /// An older transaction took its locks.
+    Wounded {
+        /// That one.
+        by: TxnId,
+    },
+    /// A shard lost its locks.
+    LocksLost,
+    /// Nothing was heard of it for too long.
+    Idle,
+    /// It was older than it may get. Another run would take as long.
+    TooOld,
+    /// An abort is logged for it.
+    Logged,
+    /// Its commit timestamp would have passed a lease.
+    LeaseEnded,
+    /// A table changed under it.
+    SchemaChanged,
+    /// Its gateway gave it up.
+    Gateway,
+}
+
+/// What could not be had in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// A shard.
+    Shard,
+    /// A clock that vouches for its bound.
+    Clock,
+    /// Room: a limit is reached.
+    Room,
+    /// This node, which stops.
+    Node,
+}
+
 /// What a failed statement says of its transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The statement is at fault; run again it would fail again.
     Statement,
     /// The transaction surely is not committed, for no fault of the statement: run it again.
-    Aborted {
-        /// The older transaction that took its locks.
-        wounded_by: Option<TxnId>,
+    Aborted(Abort),
+    /// Something could not be had in time; nothing was done.
+    Unavailable(Lack),
+    /// This node does not drive the transaction that was named: it has ended or is ending, or never was here. Whether
+    /// it is committed only its client may know, which knows whether it has sent a commit.
+    NotHere {
+        /// The transaction.
+        id: TxnId,
     },
-    /// Something could not be reached in time; nothing was done.
-    Unavailable,
     /// Whether the transaction is committed is not known here.
     OutcomeUnknown {
         /// The transaction.
         id: TxnId,
-        /// Whose shard knows.
+        /// Whose shard knows; empty when not even that is known.
         coordinator: Key,
         /// Whether nothing more will ever be known.
         for_good: bool,
@@ -202,6 +242,9 @@ pub struct SqlError {
     pub position: Option<u32>,
     /// What it says of the transaction.
     pub origin: Origin,
+    /// The read-write transaction that is over with it, when it was begun for the request: its retry passes its
+    /// priority on.
+    pub over: Option<Box<TxnId>>,
 }
 
 impl SqlError {
@@ -214,6 +257,7 @@ impl SqlError {
             hint: None,
             position: None,
             origin: Origin::Statement,
+            over: None,
         }
     }
 
@@ -251,13 +295,34 @@ impl SqlError {
         self
     }
 
+    /// With the transaction that was begun for the request and is over.
+    #[must_use]
+    pub fn over(mut self, id: TxnId) -> Self {
+        self.over = Some(Box::new(id));
+        self
+    }
+
+    /// Of a transaction that nobody but this session names: if it is not here, it was given up, as the session
+    /// has sent no commit for it before.
+    #[must_use]
+    pub fn of_private(mut self) -> Self {
+        if let Origin::NotHere { .. } = self.origin {
+            let message = "the transaction was given up: its node restarted, or heard nothing of it for too long";
+            self = SqlError::new(SqlState::SERIALIZATION_FAILURE, message)
+                .with_hint("Run the transaction again from its start.")
+                .of(Origin::Aborted(Abort::Gateway));
+        }
+        self
+    }
+
     /// Whether the whole transaction may be run again from its start: it surely is not committed, and another
     /// run may fare better.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self.origin {
-            Origin::Aborted { .. } | Origin::Unavailable => true,
-            Origin::Statement | Origin::OutcomeUnknown { .. } => false,
+            Origin::Aborted(Abort::TooOld) | Origin::Unavailable(Lack::Node) => false,
+            Origin::Aborted(_) | Origin::Unavailable(_) => true,
+            Origin::Statement | Origin::NotHere { .. } | Origin::OutcomeUnknown { .. } => false,
         }
     }
 }

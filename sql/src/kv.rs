@@ -9,6 +9,7 @@
 use proto::encoding::{Datum, TableSchema};
 use proto::table::{KeySet, Mutation, NewTable, TableRef};
 use proto::{Priority, TxnId};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,10 +154,10 @@ pub trait Kv: Send + Sync {
     /// Drops a table; `UNDEFINED_TABLE` when there is none.
     fn drop_table(&self, table: TableRef) -> impl Future<Output = Result<(), SqlError>> + Send;
 
-    /// The cluster's settings that differ from their defaults, by name.
+    /// The cluster's settings that differ from their defaults, by name; the very same map until one changes.
     fn cluster_settings(
         &self,
-    ) -> impl Future<Output = Result<Vec<(String, String)>, SqlError>> + Send;
+    ) -> impl Future<Output = Result<Arc<BTreeMap<String, String>>, SqlError>> + Send;
 
     /// Sets one for the whole cluster; `None` goes back to its default. The value was checked.
     fn set_cluster_setting(

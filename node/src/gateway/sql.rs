@@ -10,6 +10,7 @@
 
 mod errors;
 
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use proto::TxnId;
 use proto::encoding::TableSchema;
 use proto::table::{Mutation, NewTable, TableRef};
-use sql::error::{Origin, SqlError, SqlState};
+use sql::error::{Lack, Origin, SqlError, SqlState};
 use sql::kv::{Begin, Commit, Kv, Lock, Page, Scan, Transaction};
 use txn::lock_table::LockMode;
 use txn::message::AbortReason;
@@ -28,7 +29,7 @@ use super::api::{
     Answer, Begun, CommitTarget, Read, ReadBound, ReadWriteOptions, Request, Response, Selector,
     TransactionHandle, TransactionOptions,
 };
-use super::error::{Error, Subject};
+use super::error::{Error, InvalidRequest, Subject};
 
 /// Why a statement was cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,8 @@ impl From<Cancelled> for SqlError {
             Cancelled::ClientGone => "canceling statement: its client is gone",
             Cancelled::Stopping => {
                 let message = "terminating connection due to administrator command";
-                return SqlError::new(SqlState::ADMIN_SHUTDOWN, message).of(Origin::Unavailable);
+                return SqlError::new(SqlState::ADMIN_SHUTDOWN, message)
+                    .of(Origin::Unavailable(Lack::Node));
             }
         };
         SqlError::new(SqlState::QUERY_CANCELED, message)
@@ -117,6 +119,14 @@ impl<A: Ask> GatewayKv<A> {
 
     async fn ask(&self, request: Request) -> Result<Response, SqlError> {
         Ok(self.unless_cancelled(self.ask.ask(request)).await??)
+    }
+
+    /// A request in a transaction that is not to end with it.
+    async fn ask_of(&self, id: TxnId, request: Request) -> Result<Response, SqlError> {
+        match self.unless_cancelled(self.ask.ask_of(id, request)).await? {
+            Err(Error::Invalid { reason: InvalidRequest::Ending }) => Err(errors::not_here(id)),
+            answer => Ok(answer?),
+        }
     }
 }
 
@@ -219,7 +229,7 @@ impl<A: Ask> Kv for GatewayKv<A> {
         let request =
             Request::Read(Read { selector, table, columns: names, keys, limit, lock, resume });
         let answer = match home {
-            Some(id) => self.unless_cancelled(self.ask.ask_of(id, request)).await??,
+            Some(id) => self.ask_of(id, request).await?,
             None => self.ask(request).await?,
         };
         let Response::Rows(read) = answer else { return Err(unexpected()) };
@@ -249,7 +259,7 @@ impl<A: Ask> Kv for GatewayKv<A> {
 
     async fn write(&self, transaction: TxnId, mutations: Vec<Mutation>) -> Result<(), SqlError> {
         let request = Request::Write { transaction, mutations };
-        match self.unless_cancelled(self.ask.ask_of(transaction, request)).await?? {
+        match self.ask_of(transaction, request).await? {
             Response::Written => Ok(()),
             _ => Err(unexpected()),
         }
@@ -289,7 +299,11 @@ impl<A: Ask> Kv for GatewayKv<A> {
             Response::Committed(committed) => {
                 Ok(Commit { commit_ts: committed.commit_ts, commit_wait: committed.commit_wait })
             }
-            _ => Err(unexpected()),
+            // It was sent, and whatever this says, it does not say what became of it.
+            _ => {
+                let coordinator = proto::Key::default();
+                Err(Error::OutcomeUnknown { id: transaction, coordinator, for_good: false }.into())
+            }
         }
     }
 
@@ -312,11 +326,9 @@ impl<A: Ask> Kv for GatewayKv<A> {
         }
     }
 
-    async fn cluster_settings(&self) -> Result<Vec<(String, String)>, SqlError> {
+    async fn cluster_settings(&self) -> Result<Arc<BTreeMap<String, String>>, SqlError> {
         match self.ask(Request::ClusterSettings).await? {
-            Response::Settings(settings) => {
-                Ok(settings.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
-            }
+            Response::Settings(settings) => Ok(settings),
             _ => Err(unexpected()),
         }
     }

@@ -377,8 +377,9 @@ fn list_tables(seat: &Seat, call: &Call) {
     });
 }
 
-/// The last answer, whose size is not known to be small.
-pub(super) fn finish_large(call: &Call, response: Wire) {
+/// The last answer, whose size is not known to be small. Says whether it is on its way: else it is too large, which
+/// the client is told, or nobody waits for it.
+pub(super) fn finish_large(call: &Call, response: Wire) -> bool {
     let wrapped = v1::SessionAnswer { response: Some(response), ..Default::default() };
     let size = wrapped.encoded_len();
     if size > ANSWER_BYTES_MAX {
@@ -387,9 +388,9 @@ pub(super) fn finish_large(call: &Call, response: Wire) {
             format!("the answer takes {size} bytes, at most {ANSWER_BYTES_MAX} are allowed"),
             "ask for less at once",
         );
-        return call.fail(failure.into_error());
+        call.fail(failure.into_error());
+        return false;
     }
-    if let Some(response) = wrapped.response {
-        call.finish(response, SMALL + size);
-    }
+    let delivery = wrapped.response.map(|response| call.finish(response, SMALL + size));
+    delivery.is_some_and(|delivery| delivery != Delivery::Withdrawn)
 }

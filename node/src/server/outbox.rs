@@ -3,7 +3,8 @@
 //! A core answers on its own thread; whoever sends takes everything that is there at once. A *live* call is
 //! one whose last answer has not been put here; an answer to a call that is not live any more (withdrawn, timed
 //! out, or its client gone) is dropped, and its sender is told so. A read that finds the box full is *parked*
-//! here until the client has taken some; a statement of SQL, which is a task, is woken then.
+//! here until the client has taken some; a statement of SQL, which is a task, waits for room before it puts
+//! rows here, and learns when its call is not live any more.
 //!
 //! Not here: what any answer means.
 
@@ -55,6 +56,8 @@ struct Live {
     serial: u64,
     deadline: Instant,
     subject: TimeoutSubject,
+    /// To wake when it is live no more.
+    watchers: Vec<Waker>,
 }
 
 impl Live {
@@ -75,8 +78,8 @@ struct State {
     bytes: usize,
     live: BTreeMap<u64, Live>,
     parked: Vec<ReadJob>,
-    /// Tasks to wake when a call ends early, or the box is no longer full.
-    watchers: Vec<Waker>,
+    /// Tasks that wait for room, by their calls.
+    crowded: BTreeMap<u64, Waker>,
     next_serial: u64,
     waker: Option<Waker>,
     closed: bool,
@@ -129,18 +132,17 @@ impl Outbox {
         }
         let serial = state.next_serial;
         state.next_serial += 1;
-        state.live.insert(number, Live { serial, deadline, subject });
+        state.live.insert(number, Live { serial, deadline, subject, watchers: Vec::new() });
         Ok(Call { outbox: self.clone(), number, serial, deadline })
     }
 
     /// The client wants no answer to this call any more.
     pub(super) fn withdraw(&self, number: u64) {
         let mut state = self.state.lock();
-        state.live.remove(&number);
+        let watchers = state.end(number);
         state.parked.retain(|job| job.call().number != number);
         // Whoever waits for the last call to end.
         let waker = state.waker.take();
-        let watchers = std::mem::take(&mut state.watchers);
         drop(state);
         wake(waker.into_iter().chain(watchers));
     }
@@ -154,13 +156,13 @@ impl Outbox {
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        state.live.clear();
+        let live = std::mem::take(&mut state.live);
+        let crowded = std::mem::take(&mut state.crowded);
         let dropped = (std::mem::take(&mut state.parked), std::mem::take(&mut state.answers));
         state.bytes = 0;
-        let watchers = std::mem::take(&mut state.watchers);
         drop(state);
         drop(dropped);
-        wake(watchers);
+        wake(live.into_values().flat_map(|live| live.watchers).chain(crowded.into_values()));
     }
 
     /// Answers that wait to be sent, and calls that wait for one.
@@ -201,9 +203,9 @@ impl Outbox {
             return Poll::Ready((Batch::Answers(answers), Vec::new()));
         }
         let parked = std::mem::take(&mut state.parked);
-        let watchers = std::mem::take(&mut state.watchers);
+        let crowded = std::mem::take(&mut state.crowded);
         drop(state);
-        wake(watchers);
+        wake(crowded.into_values());
         Poll::Ready((Batch::Answers(answers), parked))
     }
 
@@ -216,12 +218,11 @@ impl Outbox {
             .filter(|(_, live)| live.expires() && live.deadline <= now)
             .map(|(number, _)| *number)
             .collect();
-        let watchers = match due.is_empty() {
-            true => Vec::new(),
-            false => std::mem::take(&mut state.watchers),
-        };
+        let mut watchers = Vec::new();
         for number in due {
             if let Some(live) = state.live.remove(&number) {
+                watchers.extend(live.watchers);
+                watchers.extend(state.crowded.remove(&number));
                 state.parked.retain(|job| job.call().number != number);
                 state.push(number, false, Response::Error(on_timeout(&live.subject)), SMALL);
             }
@@ -253,10 +254,12 @@ impl State {
         self.bytes >= FULL_BYTES
     }
 
-    fn watch(&mut self, waker: &Waker) {
-        if !self.watchers.iter().any(|watcher| watcher.will_wake(waker)) {
-            self.watchers.push(waker.clone());
-        }
+    /// A call is live no more: gives those that wait for that.
+    fn end(&mut self, number: u64) -> Vec<Waker> {
+        let crowded = self.crowded.remove(&number);
+        let mut watchers = self.live.remove(&number).map_or_else(Vec::new, |live| live.watchers);
+        watchers.extend(crowded);
+        watchers
     }
 
     fn push(&mut self, number: u64, more_follow: bool, response: Response, size: usize) {
@@ -290,6 +293,22 @@ impl Call {
         self.answer(response, size, true)
     }
 
+    /// A part of the answer, as soon as there is room for it.
+    pub(super) async fn chunk_in_turn(&self, response: Response, size: usize) -> Delivery {
+        let mut response = Some(response);
+        poll_fn(|cx| {
+            let mut state = self.outbox.state.lock();
+            if state.is_full() && state.is_live(self) {
+                state.crowded.insert(self.number, cx.waker().clone());
+                return Poll::Pending;
+            }
+            drop(state);
+            let response = response.take().expect("it is polled until it is ready");
+            Poll::Ready(self.answer(response, size, true))
+        })
+        .await
+    }
+
     /// The error that ends it.
     pub(super) fn fail(&self, error: Error) {
         self.finish(Response::Error(error), SMALL);
@@ -309,23 +328,13 @@ impl Call {
     pub(super) async fn gone(&self) {
         poll_fn(|cx| {
             let mut state = self.outbox.state.lock();
-            if !state.is_live(self) {
+            let live = state.live.get_mut(&self.number);
+            let Some(live) = live.filter(|live| live.serial == self.serial) else {
                 return Poll::Ready(());
+            };
+            if !live.watchers.iter().any(|watcher| watcher.will_wake(cx.waker())) {
+                live.watchers.push(cx.waker().clone());
             }
-            state.watch(cx.waker());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Waits until the client has taken enough, or waits for no answer any more.
-    pub(super) async fn caught_up(&self) {
-        poll_fn(|cx| {
-            let mut state = self.outbox.state.lock();
-            if !state.is_full() || !state.is_live(self) {
-                return Poll::Ready(());
-            }
-            state.watch(cx.waker());
             Poll::Pending
         })
         .await;
@@ -341,14 +350,12 @@ impl Call {
         if !state.is_live(self) {
             return Delivery::Withdrawn;
         }
-        if !more_follow {
-            state.live.remove(&self.number);
-        }
+        let watchers = if more_follow { Vec::new() } else { state.end(self.number) };
         state.push(self.number, more_follow, response, size);
         let delivery = if state.is_full() { Delivery::Full } else { Delivery::Taken };
         let waker = state.waker.take();
         drop(state);
-        wake(waker);
+        wake(waker.into_iter().chain(watchers));
         delivery
     }
 }

@@ -185,7 +185,9 @@ impl Inner {
     ) {
         tokio::spawn(async move {
             match self.beside(request, seat).await {
-                Ok(response) => finish_large(&call, response),
+                Ok(response) => {
+                    finish_large(&call, response);
+                }
                 Err(failure) => call.fail(failure.into_error()),
             }
         });

@@ -8,7 +8,8 @@
 //! ExecuteSql --> task: lock the session --> sql::Session::execute over GatewayKv<SeatAsk>
 //!                        chunks of rows <--------+        ^ CancelSql, a timeout, the client gone
 //! ```
-//! A statement whose client is gone is cancelled where it waits; one that commits is finished all the same.
+//! A statement whose client is gone is cancelled where it waits; one that commits is finished all the same. A panic
+//! fails its statement, and the transaction that it was in.
 //!
 //! Not here: what a statement means, and how it is run again (`sql`).
 
@@ -18,6 +19,7 @@ mod output;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -28,13 +30,12 @@ use proto::rpc::v1::{self, ErrorKind};
 use sql::error::{SqlError, SqlState};
 use sql::kv::Kv;
 use sql::session::{Identity, Scope, Session, Status};
-use sql::settings::ClusterSettings;
 use tokio::task::AbortHandle;
 
 use super::errors::Failure;
 use super::outbox::{Call, SMALL};
 use super::seat::Seat;
-use crate::gateway::sql::{Cancelled, GatewayKv};
+use crate::gateway::sql::{Ask, Cancelled, GatewayKv};
 pub(super) use guard::caught;
 pub use guard::is_guarded;
 
@@ -50,11 +51,13 @@ const SESSIONS_MAX: usize = 1_000;
 
 /// What the tasks of a session share.
 struct Shared {
-    /// `None` before its first statement, which asks for the settings of the cluster.
-    session: tokio::sync::Mutex<Option<Session>>,
+    session: tokio::sync::Mutex<Session>,
     /// The read-write transaction that is open, to be kept alive.
     open: Arc<Mutex<Option<TxnId>>>,
 }
+
+/// A session whose statement is to be executed.
+type Turn<'a> = tokio::sync::MutexGuard<'a, Session>;
 
 /// A SQL session as its stream knows it.
 struct Entry {
@@ -185,19 +188,34 @@ pub(super) fn start_loose(seat: Seat, call: Call, request: WireRequest) {
 fn open(seat: &Seat, idle_timeout: std::time::Duration) -> Entry {
     let open = Arc::<Mutex<Option<TxnId>>>::default();
     let keeper = tokio::spawn(asker::keep_alive(seat.clone(), open.clone(), idle_timeout / 3));
-    let shared = Shared { session: tokio::sync::Mutex::default(), open };
+    let session = tokio::sync::Mutex::new(Session::new(Identity::default()));
+    let shared = Shared { session, open };
     Entry { shared: Arc::new(shared), pending: Vec::new(), keeper: keeper.abort_handle() }
 }
 
 async fn close(seat: Seat, entry: Entry) {
     entry.cancel(Cancelled::ClientGone);
     let mut session = entry.shared.session.lock().await;
-    if let Some(session) = session.as_mut() {
-        let kv =
-            GatewayKv::new(SeatAsk::new(seat, None, Arc::default(), entry.shared.open.clone()));
-        session.close(&kv).await;
-    }
+    let ask = SeatAsk::new(seat, None, Arc::default(), entry.shared.open.clone());
+    session.close(&GatewayKv::new(ask)).await;
     entry.keeper.abort();
+}
+
+/// Waits until the statements before this one are done. It can be cancelled meanwhile, and its call's time can run
+/// out; how long a statement itself may take counts from there.
+async fn turn<'a>(
+    kv: &GatewayKv<SeatAsk>,
+    call: &Call,
+    cancel: &Arc<Cancel>,
+    shared: &'a Shared,
+) -> Result<Turn<'a>, (SqlError, impl Future<Output = Turn<'a>> + use<'a>)> {
+    let _timer = Timer::start(cancel.clone(), call, None);
+    let mut turn = Box::pin(shared.session.lock());
+    tokio::select! {
+        biased;
+        reason = kv.asker().cancelled() => Err((reason.into(), turn)),
+        session = &mut turn => Ok(session),
+    }
 }
 
 async fn in_session(
@@ -207,12 +225,6 @@ async fn in_session(
     cancel: Arc<Cancel>,
     request: v1::ExecuteSqlRequest,
 ) {
-    let mut held = shared.session.lock().await;
-    if !call.is_live() {
-        return;
-    }
-    let ask = SeatAsk::new(seat, Some(call.clone()), cancel.clone(), shared.open.clone());
-    let kv = GatewayKv::new(ask);
     if request.transaction.is_some() {
         let failure = Failure::new(
             ErrorKind::InvalidRequest,
@@ -221,38 +233,43 @@ async fn in_session(
         );
         return call.fail(failure.into_error());
     }
-    let session = match held.take() {
-        Some(session) => session,
-        None => match new_session(&kv).await {
-            Ok(session) => session,
-            Err(error) => return call.fail(wire::failure(error, None).into_error()),
-        },
-    };
-    let session = held.insert(session);
-    let _timer = Timer::start(cancel, &call, session.statement_timeout());
-    let in_block = session.status() != Status::Idle;
-    let result = match wire::statement(request.statement) {
-        Ok(request) => {
-            let mut out = Chunks::new(call.clone(), None);
-            let executed = guarded(session.execute(&kv, request, &mut out)).await;
-            match executed {
-                Ok(result) => result,
-                Err(Panicked) => {
-                    *held = None;
-                    return call.fail(wire::failure(bug(&kv), None).into_error());
-                }
-            }
-        }
+    let statement = match wire::statement(request.statement) {
+        Ok(statement) => statement,
         Err(failure) => return call.fail(failure.into_error()),
     };
+    let ask = SeatAsk::new(seat, Some(call.clone()), cancel.clone(), shared.open.clone());
+    let kv = GatewayKv::new(ask);
+    let mut session = match turn(&kv, &call, &cancel, &shared).await {
+        Ok(session) => session,
+        // It is answered at once, and has failed in its turn: those behind it may count on it.
+        Err((error, turn)) => {
+            call.fail(wire::failure(error.clone(), None).into_error());
+            let mut session = turn.await;
+            if guarded(session.refuse(&kv, &statement, &error)).await.is_err() {
+                session.statement_panicked();
+            }
+            return;
+        }
+    };
+    if let Err(error) = session.renew_settings(&kv).await {
+        session.refuse(&kv, &statement, &error).await;
+        return call.fail(wire::failure(error, None).into_error());
+    }
+    let _timer = Timer::start(cancel.clone(), &call, session.variables().statement_timeout());
+    let was_in_block = session.status() != Status::Idle;
+    let mut out = Chunks::new(call.clone(), cancel);
+    let executed = guarded(session.execute(&kv, statement, &mut out)).await;
+    let result = executed.unwrap_or_else(|Panicked| {
+        session.statement_panicked();
+        Err(bug(&kv))
+    });
     match result {
         Ok(summary) => {
-            let chunk = wire::summary(summary, session.status());
-            super::call::finish_large(&call, Wire::ExecuteSql(chunk));
+            out.finish(summary, session.status());
         }
         Err(error) => {
             let mut failure = wire::failure(error, None);
-            if in_block {
+            if was_in_block || session.status() != Status::Idle {
                 wire::ended_transaction(&mut failure);
             }
             call.fail(failure.into_error());
@@ -271,47 +288,55 @@ fn bug(kv: &GatewayKv<SeatAsk>) -> SqlError {
     }
 }
 
-async fn new_session<K: Kv>(kv: &K) -> Result<Session, SqlError> {
-    let stored = kv.cluster_settings().await?.into_iter().collect();
-    Ok(Session::new(Identity::default(), ClusterSettings::of(&stored)))
-}
-
 /// A session for one request, under the settings there are now, and the end of its time.
 async fn for_one<K: Kv>(
     kv: &K,
     call: &Call,
     cancel: &Arc<Cancel>,
 ) -> Result<(Session, Timer), Failure> {
-    let session = new_session(kv).await.map_err(|error| wire::failure(error, None))?;
-    let timer = Timer::start(cancel.clone(), call, session.statement_timeout());
-    Ok((session.with_batch_bytes_max(BATCH_BYTES_MAX), timer))
+    let mut session = Session::new(Identity::default()).with_batch_bytes_max(BATCH_BYTES_MAX);
+    session.renew_settings(kv).await.map_err(|error| wire::failure(error, None))?;
+    let timer = Timer::start(cancel.clone(), call, session.variables().statement_timeout());
+    Ok((session, timer))
+}
+
+/// A statement outside of a SQL session panicked.
+fn panicked(seat: &Seat, kv: &GatewayKv<SeatAsk>, scope: Scope) -> Failure {
+    if let Scope::Existing(id) = scope {
+        seat.roll_back(id);
+    }
+    wire::failure(bug(kv), None)
+}
+
+/// The failure of a request in that transaction.
+fn in_scope(scope: Scope, statement: Option<usize>, error: SqlError) -> Failure {
+    let mut failure = wire::failure(error, statement);
+    if !matches!(scope, Scope::Own | Scope::ReadOnly(_)) {
+        wire::ended_transaction(&mut failure);
+    }
+    failure
 }
 
 async fn loose(seat: Seat, call: Call, request: v1::ExecuteSqlRequest) {
     let cancel = Arc::<Cancel>::default();
-    let ask = SeatAsk::new(seat, Some(call.clone()), cancel.clone(), Arc::default());
+    let ask = SeatAsk::new(seat.clone(), Some(call.clone()), cancel.clone(), Arc::default());
     let kv = GatewayKv::new(ask);
     let result = async {
         let statement = wire::statement(request.statement)?;
         let scope = wire::scope(request.transaction)?;
         let (mut session, _timer) = for_one(&kv, &call, &cancel).await?;
-        let mut out = Chunks::new(call.clone(), None);
+        let mut out = Chunks::new(call.clone(), cancel);
         match guarded(session.execute_in(&kv, scope, statement, &mut out)).await {
-            Ok(result) => result.map_err(|error| {
-                let mut failure = wire::failure(error, None);
-                if !matches!(scope, Scope::Own | Scope::ReadOnly(_)) {
-                    wire::ended_transaction(&mut failure);
-                }
-                failure
-            }),
-            Err(Panicked) => Err(wire::failure(bug(&kv), None)),
+            Ok(Ok(summary)) => Ok((summary, out)),
+            Ok(Err(error)) => Err(in_scope(scope, None, error)),
+            Err(Panicked) => Err(panicked(&seat, &kv, scope)),
         }
     };
     match result.await {
-        Ok((summary, begun)) => {
-            let mut chunk = wire::summary(summary, Status::Idle);
-            chunk.transaction = begun.map(Into::into);
-            super::call::finish_large(&call, Wire::ExecuteSql(chunk));
+        Ok((summary, out)) => {
+            if let Some(untold) = out.finish(summary, Status::Idle) {
+                seat.roll_back(untold);
+            }
         }
         Err(failure) => call.fail(failure.into_error()),
     }
@@ -319,7 +344,7 @@ async fn loose(seat: Seat, call: Call, request: v1::ExecuteSqlRequest) {
 
 async fn batch(seat: Seat, call: Call, request: v1::ExecuteSqlBatchRequest) {
     let cancel = Arc::<Cancel>::default();
-    let ask = SeatAsk::new(seat, Some(call.clone()), cancel.clone(), Arc::default());
+    let ask = SeatAsk::new(seat.clone(), Some(call.clone()), cancel.clone(), Arc::default());
     let kv = GatewayKv::new(ask);
     let result = async {
         let statements: Vec<_> = request
@@ -338,19 +363,18 @@ async fn batch(seat: Seat, call: Call, request: v1::ExecuteSqlBatchRequest) {
         let (mut session, _timer) = for_one(&kv, &call, &cancel).await?;
         let executed = session.execute_batch(&kv, scope, request.commit, statements);
         match guarded(executed).await {
-            Ok(result) => result.map_err(|(number, error)| {
-                let mut failure = wire::failure(error, Some(number));
-                if !matches!(scope, Scope::Own | Scope::ReadOnly(_)) {
-                    wire::ended_transaction(&mut failure);
-                }
-                failure
-            }),
-            Err(Panicked) => Err(wire::failure(bug(&kv), None)),
+            Ok(result) => result.map_err(|(number, error)| in_scope(scope, Some(number), error)),
+            Err(Panicked) => Err(panicked(&seat, &kv, scope)),
         }
     };
     match result.await {
         Ok(result) => {
-            super::call::finish_large(&call, Wire::ExecuteSqlBatch(wire::batch(result)));
+            let begun = result.begun;
+            let is_told =
+                super::call::finish_large(&call, Wire::ExecuteSqlBatch(wire::batch(result)));
+            if let Some(untold) = begun.filter(|_| !is_told) {
+                seat.roll_back(untold);
+            }
         }
         Err(failure) => call.fail(failure.into_error()),
     }

@@ -17,9 +17,11 @@
 
 mod edges;
 
+use std::sync::Arc;
+
 use super::aggregate::{self, Accumulator};
 use super::cast::{self, Coercion};
-use super::env::Env;
+use super::env::{Env, SessionEnv};
 use super::function::{self, Resolved};
 use super::timestamp;
 use super::types::Type;
@@ -177,7 +179,8 @@ fn check(file: &str, lines: &str) -> (Vec<String>, usize) {
     let (mut wrong, mut count) = (Vec::new(), 0);
     for line in lines.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(zone) = line.strip_prefix("zone ") {
-            env.time_zone = timestamp::zone_named(zone).expect("it is a zone");
+            let time_zone = timestamp::zone_named(zone).expect("it is a zone");
+            env.session = Arc::new(SessionEnv { time_zone, ..SessionEnv::default() });
             continue;
         }
         let (asked, expected) = line.split_once(" => ").expect("it has an answer");

@@ -13,14 +13,14 @@ pub(super) fn output(value: &Value, env: &Env) -> String {
         Value::Bool(true) => "t".to_owned(),
         Value::Bool(false) => "f".to_owned(),
         Value::Int(value) => value.to_string(),
-        Value::Double(value) => double::output(*value, env.extra_float_digits),
+        Value::Double(value) => double::output(*value, env.session.extra_float_digits),
         Value::Numeric(value) => value.to_string(),
         Value::Text(value) => value.clone(),
-        Value::Bytes(value) => match env.bytea_output {
+        Value::Bytes(value) => match env.session.bytea_output {
             ByteaOutput::Hex => format!("\\x{}", hex(value)),
             ByteaOutput::Escape => escape(value),
         },
-        Value::TimestampTz(value) => timestamp::output(*value, &env.time_zone),
+        Value::TimestampTz(value) => timestamp::output(*value, &env.session.time_zone),
     }
 }
 

@@ -9,7 +9,7 @@ use proto::{Priority, TxnId};
 
 use super::statement::{Planned, hold, is_planned, pause, priority_of, tag_of, too_much_to_hold};
 use super::{Output, Request, Session, State, Summary};
-use crate::error::{SqlError, SqlState};
+use crate::error::{Origin, SqlError, SqlState};
 use crate::execute::Written;
 use crate::kv::{Begin, Commit, Kv, Transaction};
 use crate::parse::Statement;
@@ -64,50 +64,71 @@ pub struct BatchResult {
 pub type BatchError = (usize, SqlError);
 
 impl Session {
-    /// Executes one statement in that transaction; with the id of one that was begun for it.
+    /// Executes one statement in that transaction. The output is told the id of one that is begun for it.
     ///
     /// # Errors
-    /// What went wrong. A transaction that was begun for it is rolled back then, and so is an existing one when
-    /// the statement writes.
+    /// What went wrong, parsing included. The transaction is rolled back then, whichever it is.
     pub async fn execute_in<K: Kv, O: Output>(
         &mut self,
         kv: &K,
         scope: Scope,
         request: Request,
         out: &mut O,
-    ) -> Result<(Summary, Option<TxnId>), SqlError> {
-        let Some(statement) = self.parsed(&request)? else {
-            return Ok((Summary::default(), None));
-        };
-        if !is_planned(&statement) && !is_loose(&statement) {
-            return Err(SqlError::new(
-                SqlState::NO_ACTIVE_SQL_TRANSACTION,
-                format!("{} needs a SQL session", statement.tag()),
-            )
-            .with_hint(
-                "Give sql_session on a Session stream, or use the API's Begin and Commit.",
-            ));
+    ) -> Result<Summary, SqlError> {
+        if let Err(error) = self.check_loose(&request) {
+            self.give_up(kv, scope).await;
+            return Err(error);
         }
+        let begin = match scope {
+            Scope::Own => return self.execute(kv, request, out).await,
+            Scope::ReadOnly(begin) => begin,
+            Scope::Existing(_) => Begin::ReadWrite { retry_of: None, max_age: None },
+            Scope::Begin { retry_of, max_age } => Begin::ReadWrite { retry_of, max_age },
+        };
         let (transaction, begun) = match scope {
-            Scope::Own => return Ok((self.execute(kv, request, out).await?, None)),
-            Scope::ReadOnly(begin) => (kv.begin(begin).await?, None),
             Scope::Existing(id) => (existing(id), None),
-            Scope::Begin { retry_of, max_age } => {
-                let transaction = kv.begin(Begin::ReadWrite { retry_of, max_age }).await?;
+            Scope::Own | Scope::ReadOnly(_) | Scope::Begin { .. } => {
+                let transaction = kv.begin(begin).await?;
                 (transaction, id_of(&transaction))
             }
         };
-        self.state = State::Open(transaction);
-        let result = self.execute(kv, request, out).await;
+        if let Some(id) = begun {
+            out.begun(id);
+        }
+        self.state = State::Open { transaction, begin };
+        let result = self.execute_or_fail(kv, request, out).await;
         self.state = State::Idle;
-        Ok((result?, begun))
+        result.map_err(|error| over(error, begun))
+    }
+
+    /// Refuses what makes no sense without a SQL session.
+    fn check_loose(&mut self, request: &Request) -> Result<(), SqlError> {
+        match self.parsed(request)? {
+            Some(statement) if !is_planned(&statement) && !is_loose(&statement) => {
+                Err(SqlError::new(
+                    SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                    format!("{} needs a SQL session", statement.tag()),
+                )
+                .with_hint(
+                    "Give sql_session on a Session stream, or use the API's Begin and Commit.",
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A request failed before its transaction was used.
+    async fn give_up<K: Kv>(&self, kv: &K, scope: Scope) {
+        if let Scope::Existing(id) = scope {
+            kv.rollback(id).await;
+        }
     }
 
     /// Executes statements one after the other in one transaction. With `commit` an existing one, or one that is
     /// begun for them, is committed after the last.
     ///
     /// # Errors
-    /// The first that failed; the transaction is rolled back then, whichever it is.
+    /// The first that failed, in planning or execution; the transaction is rolled back then, whichever it is.
     pub async fn execute_batch<K: Kv>(
         &mut self,
         kv: &K,
@@ -119,7 +140,13 @@ impl Session {
             let message = "a batch has at least one statement";
             return Err((0, SqlError::new(SqlState::PROTOCOL_VIOLATION, message)));
         }
-        let planned = self.plan_batch(kv, requests).await?;
+        let planned = match self.plan_batch(kv, requests).await {
+            Ok(planned) => planned,
+            Err(failed) => {
+                self.give_up(kv, scope).await;
+                return Err(failed);
+            }
+        };
         let at_start = |error| (0, error);
         match scope {
             Scope::Own => self.batch_alone(kv, &planned).await,
@@ -133,9 +160,10 @@ impl Session {
             Scope::Begin { retry_of, max_age } => {
                 let begin = Begin::ReadWrite { retry_of, max_age };
                 let transaction = kv.begin(begin).await.map_err(at_start)?;
-                let mut result = self.batch_then(kv, &planned, transaction, commit).await?;
-                result.begun = id_of(&transaction).filter(|_| !commit);
-                Ok(result)
+                let begun = id_of(&transaction);
+                let result = self.batch_then(kv, &planned, transaction, commit).await;
+                let result = result.map_err(|(number, error)| (number, over(error, begun)))?;
+                Ok(BatchResult { begun: begun.filter(|_| !commit), ..result })
             }
         }
     }
@@ -188,7 +216,7 @@ impl Session {
                     let pause = kv.pause(pause(retries, kv.random())).await;
                     pause.map_err(|error| (0, error))?;
                 }
-                Err(failed) => return Err(failed),
+                Err((number, error)) => return Err((number, error.of_private())),
             }
         }
     }
@@ -204,11 +232,14 @@ impl Session {
         let last = planned.len() - 1;
         let (results, written) = match self.batch_in(kv, planned, &transaction).await {
             Ok(done) => done,
-            Err(failed) => {
-                if let Some(id) = id_of(&transaction) {
+            Err((number, error)) => {
+                // One that is being ended by another request is that one's.
+                if let Some(id) = id_of(&transaction)
+                    && !matches!(error.origin, Origin::NotHere { .. })
+                {
                     kv.rollback(id).await;
                 }
-                return Err(failed);
+                return Err((number, error));
             }
         };
         let mut result = BatchResult { results, ..BatchResult::default() };
@@ -301,6 +332,14 @@ fn not_in_batch(tag: &str) -> SqlError {
         format!("{tag} cannot be part of a batch, which is one transaction of queries and changes"),
     )
     .with_hint("Execute it by itself.")
+}
+
+/// The error of a request for which a transaction was begun: that one is over, and its retry wants its priority.
+fn over(error: SqlError, begun: Option<TxnId>) -> SqlError {
+    match begun {
+        Some(id) => error.of_private().over(id),
+        None => error,
+    }
 }
 
 fn existing(id: TxnId) -> Transaction {

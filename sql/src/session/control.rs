@@ -75,10 +75,7 @@ impl Session {
     /// The transaction that BEGIN begins.
     fn begin_of(&self, read_only: Option<bool>, as_of: Option<AsOf>) -> Result<Begin, SqlError> {
         match (as_of, read_only) {
-            (Some(_), Some(false)) => Err(SqlError::new(
-                SqlState::READ_ONLY_SQL_TRANSACTION,
-                "AS OF SYSTEM TIME needs a read-only transaction",
-            )),
+            (Some(_), Some(false)) => Err(past_is_read_only()),
             (Some(as_of), _) => Ok(begin_as_of(as_of)),
             (None, read_only) => match read_only.unwrap_or_else(|| self.variables.is_read_only()) {
                 true => Ok(Begin::ReadOnly),
@@ -94,20 +91,28 @@ impl Session {
         as_of: Option<AsOf>,
     ) -> Result<Summary, SqlError> {
         let mut summary = Summary::of("BEGIN");
-        if matches!(self.state, State::Open(_)) {
-            summary.notices.push(ALREADY_IN_TRANSACTION.to_owned());
-            return Ok(summary);
+        match self.state {
+            State::Open { .. } => summary.notices.push(ALREADY_IN_TRANSACTION.to_owned()),
+            State::Idle | State::Failed { .. } => {
+                self.begin_as(kv, self.begin_of(read_only, as_of)?).await?;
+            }
         }
-        let transaction = kv.begin(self.begin_of(read_only, as_of)?).await?;
-        self.state = State::Open(transaction);
-        self.used = false;
-        self.variables.begin();
         Ok(summary)
     }
 
+    /// Begins a transaction. When it cannot, the session has a failed one: what a client sent after it without
+    /// waiting does not run outside of a transaction.
+    async fn begin_as<K: Kv>(&mut self, kv: &K, begin: Begin) -> Result<(), SqlError> {
+        self.state = State::Failed { begin };
+        self.used = false;
+        self.variables.begin();
+        let transaction = kv.begin(begin).await?;
+        self.state = State::Open { transaction, begin };
+        Ok(())
+    }
+
     async fn commit<K: Kv>(&mut self, kv: &K, chain: bool) -> Result<Summary, SqlError> {
-        let read_only = matches!(self.state, State::Open(Transaction::ReadOnly { .. }));
-        let mut summary = match std::mem::replace(&mut self.state, State::Idle) {
+        let (mut summary, begin) = match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => {
                 if chain {
                     return Err(no_block("COMMIT AND CHAIN"));
@@ -117,19 +122,19 @@ impl Session {
                 return Ok(summary);
             }
             // As in PostgreSQL, the end of a failed transaction says what it was.
-            State::Failed => {
+            State::Failed { begin } => {
                 self.variables.roll_back();
-                Summary::of("ROLLBACK")
+                (Summary::of("ROLLBACK"), begin)
             }
-            State::Open(Transaction::ReadOnly { .. }) => {
+            State::Open { transaction: Transaction::ReadOnly { .. }, begin } => {
                 self.variables.commit();
-                Summary::of("COMMIT")
+                (Summary::of("COMMIT"), begin)
             }
-            State::Open(Transaction::ReadWrite { id, .. }) => {
+            State::Open { transaction: Transaction::ReadWrite { id, .. }, begin } => {
                 match kv.commit(id, Vec::new()).await {
                     Ok(commit) => {
                         self.variables.commit();
-                        Summary { commit, ..Summary::of("COMMIT") }
+                        (Summary { commit, ..Summary::of("COMMIT") }, begin)
                     }
                     // It is over either way: the session is idle again.
                     Err(error) => {
@@ -140,32 +145,34 @@ impl Session {
             }
         };
         if chain {
-            self.chain(kv, read_only, &mut summary).await;
+            self.chain(kv, begin, &mut summary).await;
         }
         Ok(summary)
     }
 
     async fn roll_back<K: Kv>(&mut self, kv: &K, chain: bool) -> Result<Summary, SqlError> {
-        let read_only = matches!(self.state, State::Open(Transaction::ReadOnly { .. }));
         let mut summary = Summary::of("ROLLBACK");
-        match self.state {
+        let begin = match self.state {
             State::Idle if chain => return Err(no_block("ROLLBACK AND CHAIN")),
-            State::Idle => summary.notices.push(NO_TRANSACTION.to_owned()),
-            State::Open(_) | State::Failed => self.abandon(kv).await,
-        }
+            State::Idle => {
+                summary.notices.push(NO_TRANSACTION.to_owned());
+                return Ok(summary);
+            }
+            State::Open { begin, .. } | State::Failed { begin } => begin,
+        };
+        self.abandon(kv).await;
         self.state = State::Idle;
         self.variables.roll_back();
         if chain {
-            self.chain(kv, read_only, &mut summary).await;
+            self.chain(kv, begin, &mut summary).await;
         }
         Ok(summary)
     }
 
-    /// Begins the next transaction of a chain. The one before it has ended, which the answer must say whatever
-    /// becomes of this one; statements that were meant for it do not run outside of it.
-    async fn chain<K: Kv>(&mut self, kv: &K, read_only: bool, summary: &mut Summary) {
-        if let Err(error) = self.begin(kv, Some(read_only), None).await {
-            self.state = State::Failed;
+    /// Begins the next transaction of a chain, like the one before: of the same past, if it read the past. That one
+    /// has ended, which the answer must say whatever becomes of this one.
+    async fn chain<K: Kv>(&mut self, kv: &K, begin: Begin, summary: &mut Summary) {
+        if let Err(error) = self.begin_as(kv, begin).await {
             let notice = format!("WARNING:  the next transaction could not begin: {error}");
             summary.notices.push(notice);
         }
@@ -178,7 +185,7 @@ impl Session {
         read_only: Option<bool>,
     ) -> Result<Summary, SqlError> {
         let mut summary = Summary::of("SET");
-        let State::Open(transaction) = self.state else {
+        let State::Open { transaction, begin } = self.state else {
             summary.notices.push(
                 "WARNING:  SET TRANSACTION can only be used in transaction blocks".to_owned(),
             );
@@ -194,9 +201,13 @@ impl Session {
                 "transaction mode must be set before any query",
             ));
         }
+        if !matches!(begin, Begin::ReadWrite { .. } | Begin::ReadOnly) {
+            return Err(past_is_read_only());
+        }
         let begin = self.begin_of(read_only, None)?;
         self.abandon(kv).await;
-        self.state = State::Open(kv.begin(begin).await?);
+        self.state = State::Failed { begin };
+        self.state = State::Open { transaction: kv.begin(begin).await?, begin };
         Ok(summary)
     }
 
@@ -239,10 +250,6 @@ impl Session {
             setting.check(value)?;
         }
         kv.set_cluster_setting(setting.name, value).await?;
-        // It is made, whatever becomes of this.
-        if let Ok(stored) = kv.cluster_settings().await {
-            self.settings = settings::ClusterSettings::of(&stored.into_iter().collect());
-        }
         Ok(Summary::of("SET CLUSTER SETTING"))
     }
 
@@ -254,9 +261,14 @@ impl Session {
             ));
         }
         self.variables.reset_all();
-        self.known.clear();
+        self.forget_plans();
         Ok(Summary::of("DISCARD ALL"))
     }
+}
+
+fn past_is_read_only() -> SqlError {
+    let message = "AS OF SYSTEM TIME needs a read-only transaction";
+    SqlError::new(SqlState::READ_ONLY_SQL_TRANSACTION, message)
 }
 
 fn no_block(what: &str) -> SqlError {

@@ -29,15 +29,15 @@ pub use variables::{SERVER_VERSION, Variables};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
+use proto::TxnId;
 use truetime::Timestamp;
 
-use crate::error::SqlError;
-use crate::kv::{Commit, Kv, Transaction};
+use crate::error::{Origin, SqlError};
+use crate::kv::{Begin, Commit, Kv, Transaction};
 use crate::parse::Statement;
 use crate::plan::{OutputColumn, Plan};
-use crate::scalar::env::Env;
+use crate::scalar::env::{Env, SessionEnv};
 use crate::scalar::types::Type;
 use crate::scalar::value::Value;
 use crate::settings::ClusterSettings;
@@ -46,9 +46,14 @@ use crate::settings::ClusterSettings;
 const PLANS_MAX: usize = 200;
 /// Longer texts are planned each time.
 const PLAN_TEXT_MAX: usize = 16 << 10;
+/// The texts of the plans that a session keeps, together; what a plan takes grows with its text.
+const PLAN_TEXTS_MAX: usize = 128 << 10;
 
 /// Where the answer of a statement goes.
 pub trait Output: Send {
+    /// A read-write transaction was begun for the statement and stays open when that succeeds. Before anything else.
+    fn begun(&mut self, _transaction: TxnId) {}
+
     /// Rows follow, with these columns. Once, before any row.
     fn columns(
         &mut self,
@@ -121,11 +126,17 @@ impl Default for Identity {
 }
 
 /// What is open.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum State {
     Idle,
-    Open(Transaction),
-    Failed,
+    Open {
+        transaction: Transaction,
+        /// How it was begun; a chain begins the next one alike.
+        begin: Begin,
+    },
+    Failed {
+        begin: Begin,
+    },
 }
 
 /// A statement that was planned before.
@@ -134,8 +145,8 @@ struct Known {
     statement: Arc<Statement>,
     /// `None` for what is not planned.
     plan: Option<Arc<Plan>>,
-    /// What literals meant when it was planned.
-    meaning: String,
+    /// What its literals were read under.
+    env: Arc<SessionEnv>,
     /// When it was used last.
     used: u64,
 }
@@ -145,6 +156,8 @@ struct Known {
 pub struct Session {
     identity: Identity,
     variables: Variables,
+    /// The cluster's settings as stored, and what they mean.
+    stored: Arc<BTreeMap<String, String>>,
     settings: ClusterSettings,
     /// What the results of a batch may take, all together: they leave in one message, after the commit.
     batch_bytes_max: usize,
@@ -153,21 +166,25 @@ pub struct Session {
     used: bool,
     /// By text and the types of the parameters.
     known: BTreeMap<(String, Vec<Type>), Known>,
+    /// The texts of `known`, together.
+    known_bytes: usize,
     uses: u64,
 }
 
 impl Session {
-    /// A session of that user, under those settings of the cluster.
+    /// A session of that user, under the default settings of a cluster.
     #[must_use]
-    pub fn new(identity: Identity, settings: ClusterSettings) -> Self {
+    pub fn new(identity: Identity) -> Self {
         Session {
             identity,
             variables: Variables::default(),
-            settings,
+            stored: Arc::default(),
+            settings: ClusterSettings::default(),
             batch_bytes_max: usize::MAX,
             state: State::Idle,
             used: false,
             known: BTreeMap::new(),
+            known_bytes: 0,
             uses: 0,
         }
     }
@@ -178,14 +195,31 @@ impl Session {
         Session { batch_bytes_max, ..self }
     }
 
+    /// Takes the settings that the cluster has now; a transaction keeps those that it began under.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    pub async fn renew_settings<K: Kv>(&mut self, kv: &K) -> Result<(), SqlError> {
+        if !matches!(self.state, State::Idle) {
+            return Ok(());
+        }
+        let stored = kv.cluster_settings().await?;
+        if !Arc::ptr_eq(&stored, &self.stored) {
+            self.settings = ClusterSettings::of(&stored);
+            self.variables.set_default_statement_timeout(self.settings.statement_timeout);
+            self.stored = stored;
+        }
+        Ok(())
+    }
+
     /// The state of its transaction.
     #[must_use]
     pub fn status(&self) -> Status {
         match self.state {
             State::Idle => Status::Idle,
-            State::Open(Transaction::ReadWrite { .. }) => Status::ReadWrite,
-            State::Open(Transaction::ReadOnly { .. }) => Status::ReadOnly,
-            State::Failed => Status::Failed,
+            State::Open { transaction: Transaction::ReadWrite { .. }, .. } => Status::ReadWrite,
+            State::Open { transaction: Transaction::ReadOnly { .. }, .. } => Status::ReadOnly,
+            State::Failed { .. } => Status::Failed,
         }
     }
 
@@ -195,19 +229,34 @@ impl Session {
         &self.variables
     }
 
-    /// After how long a statement is cancelled.
-    #[must_use]
-    pub fn statement_timeout(&self) -> Option<Duration> {
-        match self.variables.statement_timeout() {
-            None => self.settings.statement_timeout,
-            Some(timeout) => Some(timeout).filter(|timeout| !timeout.is_zero()),
-        }
-    }
-
     /// Ends the session: its transaction is rolled back.
     pub async fn close<K: Kv>(&mut self, kv: &K) {
         self.abandon(kv).await;
         self.state = State::Idle;
+    }
+
+    /// A statement is not executed at all: an open transaction fails, as it does with any other that fails in it,
+    /// and so does one that it was to begin.
+    pub async fn refuse<K: Kv>(&mut self, kv: &K, request: &Request, error: &SqlError) {
+        let statement = self.parsed(request).ok().flatten();
+        if let (State::Idle, Some(Statement::Begin { .. })) = (self.state, statement.as_deref()) {
+            let begin = Begin::ReadWrite { retry_of: None, max_age: None };
+            self.state = State::Failed { begin };
+        }
+        self.fail(kv, error).await;
+    }
+
+    /// A statement panicked, and its transaction is rolled back: what was open is failed.
+    pub fn statement_panicked(&mut self) {
+        self.forget_plans();
+        if let State::Open { begin, .. } = self.state {
+            self.state = State::Failed { begin };
+        }
+    }
+
+    fn forget_plans(&mut self) {
+        self.known.clear();
+        self.known_bytes = 0;
     }
 
     /// What evaluation depends on.
@@ -218,22 +267,30 @@ impl Session {
             Transaction::ReadOnly { at, .. } => *at,
         });
         let micros = |at: Timestamp| i64::try_from(at.nanos() / 1_000).unwrap_or(i64::MAX);
-        let transaction_micros = begun.map_or(statement_micros, micros);
-        self.variables.env(&self.identity, (transaction_micros, statement_micros), kv.random())
+        Env {
+            transaction_micros: begun.map_or(statement_micros, micros),
+            statement_micros,
+            clock_micros: statement_micros,
+            random: u128::from(kv.random()) << 64 | u128::from(kv.random()),
+            session: self.variables.env(&self.identity),
+        }
     }
 
     /// Rolls the open transaction back below.
     async fn abandon<K: Kv>(&mut self, kv: &K) {
-        if let State::Open(Transaction::ReadWrite { id, .. }) = self.state {
+        if let State::Open { transaction: Transaction::ReadWrite { id, .. }, .. } = self.state {
             kv.rollback(id).await;
         }
     }
 
     /// A statement failed: an open transaction fails with it.
-    async fn fail<K: Kv>(&mut self, kv: &K) {
-        if !matches!(self.state, State::Idle) {
-            self.abandon(kv).await;
-            self.state = State::Failed;
+    async fn fail<K: Kv>(&mut self, kv: &K, error: &SqlError) {
+        if let State::Open { begin, .. } = self.state {
+            // One that is being ended by another request is that one's.
+            if !matches!(error.origin, Origin::NotHere { .. }) {
+                self.abandon(kv).await;
+            }
+            self.state = State::Failed { begin };
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What SHOW answers of variables and of the cluster's settings.
 
-use super::{Output, Session, Summary};
+use super::{Output, Session, State, Summary};
 use crate::error::SqlError;
-use crate::kv::Kv;
+use crate::kv::{Begin, Kv};
 use crate::plan::OutputColumn;
 use crate::scalar::types::Type;
 use crate::scalar::value::Value;
@@ -35,10 +35,11 @@ impl Session {
     ) -> Result<Summary, SqlError> {
         let (name, value) = match name.eq_ignore_ascii_case("transaction_read_only") {
             true => {
-                let read_only = match self.status() {
-                    super::Status::ReadOnly => true,
-                    super::Status::Idle => self.variables.is_read_only(),
-                    super::Status::ReadWrite | super::Status::Failed => false,
+                let read_only = match self.state {
+                    State::Idle => self.variables.is_read_only(),
+                    State::Open { begin, .. } | State::Failed { begin } => {
+                        !matches!(begin, Begin::ReadWrite { .. })
+                    }
                 };
                 ("transaction_read_only", if read_only { "on" } else { "off" }.to_owned())
             }
@@ -65,8 +66,7 @@ impl Session {
     ) -> Result<Summary, SqlError> {
         let stored = kv.cluster_settings().await?;
         let value = |setting: &settings::ClusterSetting| {
-            let stored = stored.iter().find(|(name, _)| name == setting.name);
-            stored.map_or(setting.default, |(_, value)| value.as_str()).to_owned()
+            stored.get(setting.name).map_or(setting.default, String::as_str).to_owned()
         };
         if let Some(name) = name {
             let setting = settings::find(name)?;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use proto::Priority;
 use truetime::Timestamp;
 
-use super::{Known, Output, PLAN_TEXT_MAX, PLANS_MAX, Request, Session, State, Summary};
+use super::{
+    Known, Output, PLAN_TEXT_MAX, PLAN_TEXTS_MAX, PLANS_MAX, Request, Session, State, Summary,
+};
 use crate::error::{SqlError, SqlState};
 use crate::execute::{Execution, Written};
 use crate::kv::{Begin, Kv, Transaction};
@@ -42,9 +44,20 @@ impl Session {
         request: Request,
         out: &mut O,
     ) -> Result<Summary, SqlError> {
+        let result = self.execute_or_fail(kv, request, out).await;
+        result.map_err(SqlError::of_private)
+    }
+
+    /// The same for a transaction that others may name as well.
+    pub(super) async fn execute_or_fail<K: Kv, O: Output>(
+        &mut self,
+        kv: &K,
+        request: Request,
+        out: &mut O,
+    ) -> Result<Summary, SqlError> {
         let result = self.execute_inner(kv, request, out).await;
-        if result.is_err() {
-            self.fail(kv).await;
+        if let Err(error) = &result {
+            self.fail(kv, error).await;
         }
         result
     }
@@ -56,7 +69,7 @@ impl Session {
         out: &mut O,
     ) -> Result<Summary, SqlError> {
         let Some(statement) = self.parsed(&request)? else { return Ok(Summary::default()) };
-        if matches!(self.state, State::Failed) && !ends_transaction(&statement) {
+        if matches!(self.state, State::Failed { .. }) && !ends_transaction(&statement) {
             return Err(SqlError::new(
                 SqlState::IN_FAILED_SQL_TRANSACTION,
                 "current transaction is aborted, commands ignored until end of transaction block",
@@ -69,8 +82,8 @@ impl Session {
         let planned = self.planned(kv, &statement, request).await?;
         self.used = true;
         match self.state {
-            State::Open(transaction) => self.run_in(kv, &planned, &transaction, out).await,
-            State::Idle | State::Failed => self.run_alone(kv, &planned, out).await,
+            State::Open { transaction, .. } => self.run_in(kv, &planned, &transaction, out).await,
+            State::Idle | State::Failed { .. } => self.run_alone(kv, &planned, out).await,
         }
     }
 
@@ -95,11 +108,14 @@ impl Session {
             }
         };
         if is_planned(&statement) && request.text.len() <= PLAN_TEXT_MAX {
-            self.forget_oldest();
+            self.known_bytes += request.text.len();
+            while self.known.len() >= PLANS_MAX || self.known_bytes > PLAN_TEXTS_MAX {
+                self.forget_oldest();
+            }
             let known = Known {
                 statement: Arc::clone(&statement),
                 plan: None,
-                meaning: String::new(),
+                env: self.variables.env(&self.identity),
                 used: self.uses,
             };
             self.known.insert(key, known);
@@ -108,11 +124,9 @@ impl Session {
     }
 
     fn forget_oldest(&mut self) {
-        if self.known.len() < PLANS_MAX {
-            return;
-        }
         let oldest = self.known.iter().min_by_key(|(_, known)| known.used);
         if let Some(key) = oldest.map(|(key, _)| key.clone()) {
+            self.known_bytes -= key.0.len();
             self.known.remove(&key);
         }
     }
@@ -131,24 +145,22 @@ impl Session {
             }
         }
         let key = key_of(&request);
-        let meaning = self.variables.meaning();
-        let known = self.known.get(&key).filter(|known| known.meaning == meaning);
+        let mut env = self.env(kv, None);
+        let known = self.known.get(&key).filter(|known| known.env.reads_like(&env.session));
         let known = known.and_then(|known| known.plan.clone());
         let plan = match known.filter(|plan| plan.is_for(&catalog)) {
             Some(plan) => plan,
             None => {
-                let mut env = self.env(kv, None);
                 let plan = Arc::new(plan::plan(statement, &catalog, &key.1, &mut env)?);
                 if let Some(known) = self.known.get_mut(&key)
                     && !names_an_instant(&key.0)
                 {
                     known.plan = Some(Arc::clone(&plan));
-                    known.meaning = meaning;
+                    known.env = Arc::clone(&env.session);
                 }
                 plan
             }
         };
-        let env = self.env(kv, None);
         let parameters = bound(plan.parameters(), request.parameters, &env)?;
         Ok(Planned { plan, statement: Arc::clone(statement), parameters })
     }
@@ -314,9 +326,7 @@ impl Session {
 
     /// Whether a statement on its own is run again after that error.
     pub(super) fn may_run_again(&self, error: &SqlError, retries: u32) -> bool {
-        error.is_retryable()
-            && error.state != SqlState::ADMIN_SHUTDOWN
-            && retries < self.settings.retries_max
+        error.clone().of_private().is_retryable() && retries < self.settings.retries_max
     }
 
     pub(super) fn execution<K: Kv>(

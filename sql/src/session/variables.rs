@@ -5,13 +5,14 @@
 //! which their description says: a driver sets them whatever the server is, and has them shown again.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::tz::{Offset, TimeZone};
 
 use super::Identity;
 use crate::error::{SqlError, SqlState};
-use crate::scalar::env::{ByteaOutput, Env};
+use crate::scalar::env::{ByteaOutput, SessionEnv};
 use crate::settings::parse_duration;
 
 /// What the values of a variable are.
@@ -96,7 +97,7 @@ const DEFINITIONS: [Definition; 33] = [
     define("server_version_num", Kind::Fixed, "150000", "the same as a number"),
     define("session_authorization", Kind::Fixed, "root", "the user"),
     define("standard_conforming_strings", Kind::OneOf(&["on"]), "on", "always on"),
-    define("statement_timeout", Kind::Timeout, "", "after how long a statement is cancelled"),
+    define("statement_timeout", Kind::Timeout, "0", "after how long a statement is cancelled"),
     define("synchronize_seqscans", Kind::Boolean, "on", NO_EFFECT),
     define(
         "synchronous_commit",
@@ -132,11 +133,15 @@ fn definition(name: &str) -> Result<&'static Definition, SqlError> {
 /// The values of one session.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
+    /// Defaults that are the cluster's.
+    defaults: BTreeMap<&'static str, String>,
     set: BTreeMap<&'static str, String>,
     /// By SET LOCAL, until the transaction ends.
     local: BTreeMap<&'static str, String>,
     /// As they were at BEGIN.
     before: Option<BTreeMap<&'static str, String>>,
+    /// What they make, until one changes.
+    env: OnceLock<Arc<SessionEnv>>,
 }
 
 impl Variables {
@@ -146,6 +151,7 @@ impl Variables {
     /// When there is no such variable, it cannot be set, or not to that value.
     pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), SqlError> {
         let definition = definition(name)?;
+        self.env.take();
         self.local.remove(definition.name);
         match value {
             None => {
@@ -165,13 +171,26 @@ impl Variables {
     /// As [`Variables::set`].
     pub fn set_local(&mut self, name: &str, value: Option<&str>) -> Result<(), SqlError> {
         let definition = definition(name)?;
-        let value = checked(definition, value.unwrap_or(definition.default))?;
+        check_settable(definition)?;
+        let value = match value {
+            None => self.default_of(definition).to_owned(),
+            Some(value) => checked(definition, value)?,
+        };
+        self.env.take();
         self.local.insert(definition.name, value);
         Ok(())
     }
 
+    /// The cluster has this timeout for sessions that set none.
+    pub(super) fn set_default_statement_timeout(&mut self, timeout: Option<Duration>) {
+        self.env.take();
+        let shown = shown_timeout(timeout.unwrap_or_default());
+        self.defaults.insert("statement_timeout", shown);
+    }
+
     /// All go back to their defaults.
     pub fn reset_all(&mut self) {
+        self.env.take();
         self.set.clear();
         self.local.clear();
     }
@@ -183,12 +202,14 @@ impl Variables {
 
     /// It committed.
     pub fn commit(&mut self) {
+        self.env.take();
         self.before = None;
         self.local.clear();
     }
 
     /// It was rolled back.
     pub fn roll_back(&mut self) {
+        self.env.take();
         if let Some(before) = self.before.take() {
             self.set = before;
         }
@@ -221,31 +242,22 @@ impl Variables {
         self.get("default_transaction_read_only") == "on"
     }
 
-    /// After how long a statement is cancelled: `None` when the session does not say, a zero for never.
+    /// After how long a statement is cancelled.
     #[must_use]
     pub fn statement_timeout(&self) -> Option<Duration> {
-        parse_duration(&self.get("statement_timeout"))
-    }
-
-    /// What the meaning of a literal depends on: a plan made under one is not for another.
-    pub(super) fn meaning(&self) -> String {
-        ["TimeZone", "bytea_output", "extra_float_digits"].map(|name| self.get(name)).join(" ")
+        parse_duration(&self.get("statement_timeout")).filter(|timeout| !timeout.is_zero())
     }
 
     /// What evaluation depends on, with these variables.
-    pub(super) fn env(
-        &self,
-        identity: &Identity,
-        (transaction_micros, statement_micros): (i64, i64),
-        random: u64,
-    ) -> Env {
+    pub(super) fn env(&self, identity: &Identity) -> Arc<SessionEnv> {
+        Arc::clone(self.env.get_or_init(|| Arc::new(self.new_env(identity))))
+    }
+
+    fn new_env(&self, identity: &Identity) -> SessionEnv {
         let text = self.get("bytea_output");
         let bytea_output = if text == "escape" { ByteaOutput::Escape } else { ByteaOutput::Hex };
         let zone = time_zone(&self.get("TimeZone")).map(|(_, zone)| zone);
-        Env {
-            transaction_micros,
-            statement_micros,
-            clock_micros: statement_micros,
+        SessionEnv {
             time_zone: zone.unwrap_or(TimeZone::UTC),
             extra_float_digits: self.get("extra_float_digits").parse().unwrap_or(1),
             bytea_output,
@@ -257,7 +269,6 @@ impl Variables {
                 env!("CARGO_PKG_VERSION")
             ),
             backend_pid: 0,
-            random,
             settings: self
                 .all()
                 .map(|(name, value, _)| (name.to_ascii_lowercase(), value))
@@ -265,9 +276,13 @@ impl Variables {
         }
     }
 
+    fn default_of(&self, definition: &Definition) -> &str {
+        self.defaults.get(definition.name).map_or(definition.default, String::as_str)
+    }
+
     fn value(&self, definition: &Definition) -> String {
         let set = self.local.get(definition.name).or_else(|| self.set.get(definition.name));
-        set.map_or(definition.default, String::as_str).to_owned()
+        set.map_or_else(|| self.default_of(definition), String::as_str).to_owned()
     }
 }
 
@@ -309,12 +324,7 @@ fn checked(definition: &Definition, value: &str) -> Result<String, SqlError> {
             let number = value.trim().parse::<i64>().ok();
             number.filter(|number| (min..=max).contains(number)).map(|number| number.to_string())
         }
-        Kind::Timeout => parse_duration(value).map(|timeout| match timeout.as_millis() {
-            0 => "0".to_owned(),
-            millis if millis % 60_000 == 0 => format!("{}min", millis / 60_000),
-            millis if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
-            millis => format!("{millis}ms"),
-        }),
+        Kind::Timeout => parse_duration(value).map(shown_timeout),
         Kind::TimeZone => time_zone(value).map(|(name, _)| name),
         Kind::Isolation => {
             let levels = ["serializable", "repeatable read", "read committed", "read uncommitted"];
@@ -322,6 +332,15 @@ fn checked(definition: &Definition, value: &str) -> Result<String, SqlError> {
         }
     };
     shown.ok_or_else(invalid)
+}
+
+fn shown_timeout(timeout: Duration) -> String {
+    match timeout.as_millis() {
+        0 => "0".to_owned(),
+        millis if millis % 60_000 == 0 => format!("{}min", millis / 60_000),
+        millis if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
+        millis => format!("{millis}ms"),
+    }
 }
 
 fn one_of(values: &[&str], value: &str) -> Option<String> {

@@ -1,8 +1,8 @@
 //! A gateway's errors as PostgreSQL would put them.
 
-use proto::Key;
 use proto::encoding::{EncodeError, decode_any_key};
-use sql::error::{Origin, SqlError, SqlState};
+use proto::{Key, TxnId};
+use sql::error::{Abort, Lack, Origin, SqlError, SqlState};
 use sql::scalar::env::Env;
 use sql::scalar::types::Type;
 use sql::scalar::value::Value;
@@ -14,9 +14,8 @@ use crate::system::ddl::{DdlError, InvalidTable};
 impl From<Error> for SqlError {
     fn from(error: Error) -> Self {
         let hint = error.hint();
-        let wounded_by = error.wounded_by();
         let (state, message, origin) = match error {
-            Error::Over { error, .. } => return (*error).into(),
+            Error::Over { id, error } => return SqlError::from(*error).over(id),
             Error::AlreadyExists { what } => return exists(what),
             Error::NotFound { what } => return not_found(what),
             Error::Invalid { reason } => return invalid(reason),
@@ -28,18 +27,22 @@ impl From<Error> for SqlError {
             Error::Aborted { reason } => (
                 SqlState::SERIALIZATION_FAILURE,
                 format!("the transaction was aborted: {reason}"),
-                Origin::Aborted { wounded_by },
+                Origin::Aborted(abort(&reason)),
             ),
             Error::OutcomeUnknown { id, coordinator, for_good } => (
                 SqlState::STATEMENT_COMPLETION_UNKNOWN,
                 format!("it is not known whether transaction {id} was committed"),
                 Origin::OutcomeUnknown { id, coordinator, for_good },
             ),
-            Error::Unavailable { .. } | Error::ClockUnsure { .. } => {
-                (SqlState::CANNOT_CONNECT_NOW, error.to_string(), Origin::Unavailable)
+            Error::Unavailable { .. } => {
+                (SqlState::CANNOT_CONNECT_NOW, error.to_string(), Origin::Unavailable(Lack::Shard))
+            }
+            Error::ClockUnsure { .. } => {
+                (SqlState::CANNOT_CONNECT_NOW, error.to_string(), Origin::Unavailable(Lack::Clock))
             }
             Error::Overloaded { .. } => {
-                (SqlState::INSUFFICIENT_RESOURCES, error.to_string(), Origin::Unavailable)
+                let lack = Origin::Unavailable(Lack::Room);
+                (SqlState::INSUFFICIENT_RESOURCES, error.to_string(), lack)
             }
             Error::BelowThreshold { .. } => {
                 (SqlState::SNAPSHOT_TOO_OLD, error.to_string(), Origin::Statement)
@@ -56,6 +59,31 @@ impl From<Error> for SqlError {
         };
         SqlError::new(state, message).with_hint(hint).of(origin)
     }
+}
+
+fn abort(reason: &AbortReason) -> Abort {
+    match reason {
+        AbortReason::Wounded { by } => Abort::Wounded { by: *by },
+        AbortReason::LocksLost => Abort::LocksLost,
+        AbortReason::Idle => Abort::Idle,
+        AbortReason::LeaseBound => Abort::LeaseEnded,
+        AbortReason::TooOld => Abort::TooOld,
+        AbortReason::InDoubt => Abort::Logged,
+        AbortReason::SchemaChanged => Abort::SchemaChanged,
+        AbortReason::GivenUp | AbortReason::Refused => Abort::Gateway,
+    }
+}
+
+/// What a request that names a transaction is told when it is not driven here, or no longer takes requests.
+pub(super) fn not_here(id: TxnId) -> SqlError {
+    let message = format!(
+        "transaction {id} is not at this node: it has ended or is ending, or began elsewhere"
+    );
+    SqlError::new(SqlState::STATEMENT_COMPLETION_UNKNOWN, message)
+        .with_hint(
+            "If a commit was sent it may have been committed; else run it again from its start.",
+        )
+        .of(Origin::NotHere { id })
 }
 
 fn exists(what: Subject) -> SqlError {
@@ -89,13 +117,7 @@ fn values(key: &Key) -> String {
 
 fn not_found(what: Subject) -> SqlError {
     match what {
-        // It never sent a commit, or it would be known here: its gateway gave it up.
-        Subject::Transaction(_) => SqlError::new(
-            SqlState::SERIALIZATION_FAILURE,
-            "the transaction was given up: its node restarted, or heard nothing of it for too long",
-        )
-        .with_hint("Run the transaction again from its start.")
-        .of(Origin::Aborted { wounded_by: None }),
+        Subject::Transaction(id) => not_here(id),
         Subject::Table(name) => {
             let message = format!("relation \"{name}\" does not exist");
             SqlError::new(SqlState::UNDEFINED_TABLE, message)

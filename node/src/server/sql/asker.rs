@@ -30,7 +30,8 @@ impl Cancel {
         self.changed.notify_waiters();
     }
 
-    async fn cancelled(&self) -> Cancelled {
+    /// Waits until the statement is cancelled.
+    pub(super) async fn cancelled(&self) -> Cancelled {
         loop {
             let changed = self.changed.notified();
             if let Some(reason) = *self.reason.lock() {

@@ -1,16 +1,21 @@
 //! Rows of a statement as chunks of its call's answer.
 
+use std::sync::Arc;
+
+use proto::TxnId;
 use proto::rpc::v1;
 use proto::rpc::v1::session_answer::Response as Wire;
 use sql::error::{SqlError, SqlState};
 use sql::plan::OutputColumn;
 use sql::scalar::types::Type;
 use sql::scalar::value::Value;
-use sql::session::Output;
+use sql::session::{Output, Status, Summary};
 
+use super::asker::Cancel;
 use super::wire;
 use crate::gateway::sql::Cancelled;
 use crate::server::answers;
+use crate::server::call::finish_large;
 use crate::server::outbox::{Call, Delivery, SMALL};
 
 /// A chunk takes rows up to about so many bytes.
@@ -22,16 +27,28 @@ const ROW_BYTES_MAX: usize = crate::server::MESSAGE_BYTES_MAX - (64 << 10);
 /// See the module.
 pub(super) struct Chunks {
     call: Call,
+    cancel: Arc<Cancel>,
     types: Vec<Type>,
     /// Leaves with the first rows.
     columns: Option<Vec<v1::SqlColumn>>,
+    /// Was begun for the statement.
+    begun: Option<TxnId>,
+    /// Leaves with the first chunk.
     transaction: Option<v1::TransactionId>,
 }
 
 impl Chunks {
-    /// For that call; the first chunk names the transaction that was begun for it.
-    pub(super) fn new(call: Call, transaction: Option<v1::TransactionId>) -> Self {
-        Chunks { call, types: Vec::new(), columns: None, transaction }
+    /// For that call, which waits for its client no longer than until it is cancelled.
+    pub(super) fn new(call: Call, cancel: Arc<Cancel>) -> Self {
+        Chunks { call, cancel, types: Vec::new(), columns: None, begun: None, transaction: None }
+    }
+
+    /// The last chunk: how the statement ended. Gives a transaction that stays open and that nobody was told of.
+    pub(super) fn finish(mut self, summary: Summary, status: Status) -> Option<TxnId> {
+        let mut chunk = wire::summary(summary, status);
+        chunk.transaction = self.transaction.take();
+        let is_told = finish_large(&self.call, Wire::ExecuteSql(chunk));
+        self.begun.filter(|_| !is_told)
     }
 
     async fn send(&mut self, rows: Vec<v1::RowValues>, size: usize) -> Result<(), SqlError> {
@@ -41,18 +58,24 @@ impl Chunks {
             summary: None,
             transaction: self.transaction.take(),
         };
-        match self.call.chunk(Wire::ExecuteSql(chunk), SMALL + size) {
-            Delivery::Taken => Ok(()),
-            Delivery::Full => {
-                self.call.caught_up().await;
-                Ok(())
-            }
+        let delivery = tokio::select! {
+            biased;
+            reason = self.cancel.cancelled() => return Err(reason.into()),
+            delivery = self.call.chunk_in_turn(Wire::ExecuteSql(chunk), SMALL + size) => delivery,
+        };
+        match delivery {
+            Delivery::Taken | Delivery::Full => Ok(()),
             Delivery::Withdrawn => Err(Cancelled::ClientGone.into()),
         }
     }
 }
 
 impl Output for Chunks {
+    fn begun(&mut self, transaction: TxnId) {
+        self.begun = Some(transaction);
+        self.transaction = Some(transaction.into());
+    }
+
     async fn columns(&mut self, columns: &[OutputColumn]) -> Result<(), SqlError> {
         self.types = columns.iter().map(|column| column.ty).collect();
         self.columns = Some(columns.iter().map(wire::column).collect());

@@ -2,7 +2,7 @@
 
 use proto::rpc::v1::value::Kind;
 use proto::rpc::v1::{self, ErrorKind, transaction_selector::Selector};
-use sql::error::{Origin, SqlError, SqlState};
+use sql::error::{Abort, Lack, Origin, SqlError, SqlState};
 use sql::kv::Begin;
 use sql::plan::OutputColumn;
 use sql::scalar::env::Env;
@@ -137,21 +137,49 @@ pub(super) fn batch(result: BatchResult) -> v1::ExecuteSqlBatchResponse {
     }
 }
 
+fn kind_of(error: &SqlError) -> ErrorKind {
+    match &error.origin {
+        Origin::Statement => match error.state {
+            SqlState::INTERNAL_ERROR => ErrorKind::Internal,
+            SqlState::QUERY_CANCELED => ErrorKind::Cancelled,
+            SqlState::SNAPSHOT_TOO_OLD => ErrorKind::BelowThreshold,
+            _ => ErrorKind::Sql,
+        },
+        Origin::Aborted(abort) => match abort {
+            Abort::Wounded { .. } => ErrorKind::AbortedWounded,
+            Abort::LocksLost => ErrorKind::AbortedLocksLost,
+            Abort::Idle => ErrorKind::AbortedIdle,
+            Abort::TooOld => ErrorKind::AbortedTooOld,
+            Abort::Logged => ErrorKind::AbortedLogged,
+            Abort::LeaseEnded => ErrorKind::AbortedLeaseEnded,
+            Abort::SchemaChanged => ErrorKind::AbortedSchemaChanged,
+            Abort::Gateway => ErrorKind::AbortedGateway,
+        },
+        Origin::Unavailable(lack) => match lack {
+            Lack::Shard => ErrorKind::Unavailable,
+            Lack::Clock => ErrorKind::ClockUnsure,
+            Lack::Room => ErrorKind::Overloaded,
+            Lack::Node => ErrorKind::Stopping,
+        },
+        Origin::NotHere { .. } => ErrorKind::TransactionNotHere,
+        Origin::OutcomeUnknown { for_good: true, .. } => ErrorKind::OutcomeNoLongerKnown,
+        Origin::OutcomeUnknown { for_good: false, .. } => ErrorKind::OutcomeUnknown,
+    }
+}
+
 /// A statement that failed; in a batch, which one.
 pub(super) fn failure(error: SqlError, statement: Option<usize>) -> Failure {
-    let kind = match &error.origin {
-        Origin::Statement if error.state == SqlState::INTERNAL_ERROR => ErrorKind::Internal,
-        Origin::Statement if error.state == SqlState::QUERY_CANCELED => ErrorKind::Cancelled,
-        Origin::Statement => ErrorKind::Sql,
-        Origin::Aborted { wounded_by: Some(_) } => ErrorKind::AbortedWounded,
-        Origin::Aborted { wounded_by: None } => ErrorKind::AbortedGateway,
-        Origin::Unavailable => ErrorKind::Unavailable,
-        Origin::OutcomeUnknown { .. } => ErrorKind::OutcomeUnknown,
-    };
+    let kind = kind_of(&error);
     let hint = error.hint.clone().unwrap_or_default();
     let mut failure = Failure::new(kind, error.message, &hint);
+    // What may have been committed has another origin: nothing is to be looked up.
+    if kind == ErrorKind::Internal {
+        failure.detail.retry = v1::Retry::Never.into();
+    }
+    failure.detail.transaction = error.over.map(|id| (*id).into());
     match error.origin {
-        Origin::Aborted { wounded_by } => failure.detail.wounded_by = wounded_by.map(Into::into),
+        Origin::Aborted(Abort::Wounded { by }) => failure.detail.wounded_by = Some(by.into()),
+        Origin::NotHere { id } => failure.detail.transaction = Some(id.into()),
         Origin::OutcomeUnknown { id, coordinator, .. } => {
             failure.detail.transaction = Some(id.into());
             // Without a key nobody knows whom to ask, and another key would ask the wrong shard.
@@ -159,11 +187,7 @@ pub(super) fn failure(error: SqlError, statement: Option<usize>) -> Failure {
                 failure.detail.coordinator_key = coordinator_key::name(&id, &coordinator);
             }
         }
-        Origin::Statement | Origin::Unavailable => {}
-    }
-    // A failed statement is over with its transaction: nothing is to be looked up for it.
-    if kind == ErrorKind::Internal {
-        failure.detail.retry = v1::Retry::Never.into();
+        Origin::Statement | Origin::Aborted(_) | Origin::Unavailable(_) => {}
     }
     failure.detail.sql = Some(v1::SqlError {
         sqlstate: error.state.0.to_owned(),

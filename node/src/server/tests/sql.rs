@@ -407,3 +407,92 @@ async fn batch_whose_results_fit_no_message_is_not_committed() {
     let done = served.sql("SELECT sum(n)::bigint FROM t").await.unwrap();
     assert_eq!(done.integers(), [[30]]);
 }
+
+#[tokio::test]
+async fn statement_that_waits_for_its_turn_can_be_cancelled_and_fails_its_transaction() {
+    let mut served = with_table().await;
+    let mut stream = Session::open(&mut served).await.unwrap();
+    stream.sql(1, 1, "BEGIN").await.unwrap();
+    stream.sql(2, 1, "UPDATE t SET n = 1 WHERE id = 1").await.unwrap();
+    stream.sql(3, 2, "BEGIN").await.unwrap();
+    // The first waits for the lock, the others for the first.
+    let waits = [
+        (4, execute(2, "UPDATE t SET n = 2 WHERE id = 1")),
+        (5, execute(2, "UPDATE t SET n = 3 WHERE id = 2")),
+    ];
+    stream.send(waits).await;
+    stream.send([(6, Request::Cancel(v1::Cancel {}))]).await;
+    let cancel = Request::CancelSql(v1::CancelSqlRequest { sql_session: 2 });
+    stream.ask(7, cancel).await;
+    for number in [5, 4] {
+        assert_eq!(sqlstate(&stream.sql_done(number).await.unwrap_err()), "57014");
+    }
+    assert_eq!(stream.sql(8, 2, "COMMIT").await.unwrap().summary.tag, "ROLLBACK");
+    stream.sql(9, 1, "COMMIT").await.unwrap();
+    let done = stream.sql(10, 2, "SELECT n FROM t ORDER BY id").await.unwrap();
+    assert_eq!(done.integers(), [[1], [10], [10]]);
+}
+
+#[tokio::test]
+async fn statement_whose_client_reads_nothing_keeps_its_timeout() {
+    let mut served = running(ServerSettings::default()).await;
+    served.sql(TABLE).await.unwrap();
+    let rows: Vec<String> = (0..600).map(|id| format!("({id}, repeat('x', 60000))")).collect();
+    for rows in rows.chunks(100) {
+        let insert = format!("INSERT INTO t (id, note) VALUES {}", rows.join(", "));
+        served.sql(&insert).await.unwrap();
+    }
+    let mut stream = Session::open(&mut served).await.unwrap();
+    stream.sql(1, 1, "SET statement_timeout = '200ms'").await.unwrap();
+    stream.sql(2, 1, "BEGIN").await.unwrap();
+    stream.send([(3, execute(1, "SELECT * FROM t"))]).await;
+    // Younger, so it waits until the other one has failed.
+    let done = served.sql("UPDATE t SET n = 1").await.unwrap();
+    assert_eq!(done.summary.tag, "UPDATE 600");
+    assert_eq!(sqlstate(&stream.sql_done(3).await.unwrap_err()), "57014");
+}
+
+#[tokio::test]
+async fn begun_transaction_is_named_with_the_first_chunk_and_by_the_error() {
+    let mut served = with_table().await;
+    let begin =
+        || selector(v1::transaction_selector::Selector::Begin(v1::ReadWriteOptions::default()));
+    let mut stream = Session::open(&mut served).await.unwrap();
+    let statement = statement("SELECT id FROM t", Vec::new());
+    let request = v1::ExecuteSqlRequest { statement, transaction: begin(), sql_session: 0 };
+    let Wire::ExecuteSql(first) = stream.ask(1, Request::ExecuteSql(request)).await else {
+        panic!("it succeeds")
+    };
+    assert!(first.transaction.is_some() && first.summary.is_none());
+    let status = served.sql_with("SELECT 1 / 0", Vec::new(), begin()).await.unwrap_err();
+    let detail = detail_of(&status).unwrap();
+    assert!(detail.transaction.is_some(), "{detail:?}");
+    let id = first.transaction.unwrap();
+    let request = v1::CommitRequest {
+        transaction: Some(v1::commit_request::Transaction::Id(id)),
+        mutations: Vec::new(),
+    };
+    served.client.commit(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn batch_repeated_after_its_commit_is_not_told_that_it_was_aborted() {
+    let mut served = with_table().await;
+    let begun =
+        served.client.begin(begin_read_write()).await.unwrap().into_inner().transaction.unwrap();
+    let batch = || v1::ExecuteSqlBatchRequest {
+        statements: vec![v1::SqlStatement {
+            sql: "UPDATE t SET n = n + 1 WHERE id = 1".to_owned(),
+            parameters: Vec::new(),
+        }],
+        transaction: selector(v1::transaction_selector::Selector::Id(begun)),
+        commit: true,
+    };
+    served.client.execute_sql_batch(batch()).await.unwrap();
+    let status = served.client.execute_sql_batch(batch()).await.unwrap_err();
+    let detail = detail_of(&status).unwrap();
+    assert_eq!(detail.kind(), ErrorKind::TransactionNotHere, "{status:?}");
+    assert_eq!((detail.transaction, detail.retry()), (Some(begun), v1::Retry::LookupOutcome));
+    let done = served.sql("SELECT n FROM t WHERE id = 1").await.unwrap();
+    assert_eq!(done.integers(), [[11]]);
+}

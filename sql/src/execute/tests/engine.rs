@@ -12,7 +12,7 @@ use crate::execute::{Execution, argument};
 use crate::kv::{Begin, Kv, Transaction};
 use crate::parse::{Limits, Statement, parse};
 use crate::plan::{Catalog, Plan, PlanKind, plan};
-use crate::scalar::env::Env;
+use crate::scalar::env::{Env, SessionEnv};
 use crate::scalar::types::Type;
 use crate::scalar::value::Value;
 
@@ -49,8 +49,11 @@ pub(crate) fn env() -> Env {
         transaction_micros: micros,
         statement_micros: micros,
         clock_micros: micros,
-        user: "postgres".to_owned(),
-        database: "postgres".to_owned(),
+        session: Arc::new(SessionEnv {
+            user: "postgres".to_owned(),
+            database: "postgres".to_owned(),
+            ..SessionEnv::default()
+        }),
         ..Env::default()
     }
 }

@@ -30,9 +30,13 @@ struct State {
     buffered: BTreeMap<TxnId, Buffered>,
     scans: Vec<Scan>,
     begun: Vec<Begin>,
+    /// What the next transactions fail to begin with.
+    begin_refusals: VecDeque<SqlError>,
+    rolled_back: Vec<TxnId>,
     /// What the next commits fail with, before they take effect.
     refusals: VecDeque<SqlError>,
     commits: usize,
+    settings: Arc<BTreeMap<String, String>>,
     next: u64,
 }
 
@@ -54,6 +58,16 @@ impl MemoryKv {
     /// Has the next commits fail so, one after the other.
     pub(crate) fn refuse_commits(&self, errors: impl IntoIterator<Item = SqlError>) {
         self.state.lock().unwrap().refusals.extend(errors);
+    }
+
+    /// Has the next transactions fail to begin, one after the other.
+    pub(crate) fn refuse_begins(&self, errors: impl IntoIterator<Item = SqlError>) {
+        self.state.lock().unwrap().begin_refusals.extend(errors);
+    }
+
+    /// What was rolled back so far.
+    pub(crate) fn rolled_back(&self) -> Vec<TxnId> {
+        self.state.lock().unwrap().rolled_back.clone()
     }
 
     /// What was begun so far.
@@ -206,6 +220,7 @@ impl Kv for MemoryKv {
 
     fn begin(&self, begin: Begin) -> impl Future<Output = Result<Transaction, SqlError>> + Send {
         let mut state = self.state.lock().unwrap();
+        let refusal = state.begin_refusals.pop_front();
         state.begun.push(begin);
         state.next += 1;
         let begin_ts = Timestamp::from_nanos(state.next);
@@ -217,7 +232,7 @@ impl Kv for MemoryKv {
             }
             Begin::AsOf(at) => Transaction::ReadOnly { at, strong: false },
         };
-        async move { Ok(transaction) }
+        async move { refusal.map_or(Ok(transaction), Err) }
     }
 
     fn scan(&self, scan: Scan) -> impl Future<Output = Result<Page, SqlError>> + Send {
@@ -298,7 +313,9 @@ impl Kv for MemoryKv {
     }
 
     fn rollback(&self, transaction: TxnId) -> impl Future<Output = ()> + Send {
-        self.state.lock().unwrap().buffered.remove(&transaction);
+        let mut state = self.state.lock().unwrap();
+        state.buffered.remove(&transaction);
+        state.rolled_back.push(transaction);
         async {}
     }
 
@@ -330,15 +347,22 @@ impl Kv for MemoryKv {
 
     fn cluster_settings(
         &self,
-    ) -> impl Future<Output = Result<Vec<(String, String)>, SqlError>> + Send {
-        async { Ok(Vec::new()) }
+    ) -> impl Future<Output = Result<Arc<BTreeMap<String, String>>, SqlError>> + Send {
+        let settings = Arc::clone(&self.state.lock().unwrap().settings);
+        async { Ok(settings) }
     }
 
     fn set_cluster_setting(
         &self,
-        _: &str,
-        _: Option<String>,
+        name: &str,
+        value: Option<String>,
     ) -> impl Future<Output = Result<(), SqlError>> + Send {
+        let mut state = self.state.lock().unwrap();
+        let settings = Arc::make_mut(&mut state.settings);
+        match value {
+            None => settings.remove(name),
+            Some(value) => settings.insert(name.to_owned(), value),
+        };
         async { Ok(()) }
     }
 

@@ -10,27 +10,27 @@ use crate::scalar::value::Value;
 type Evaluated = Result<Value, SqlError>;
 
 fn current_user(_: &[Value], env: &mut Env) -> Evaluated {
-    Ok(Value::Text(env.user.clone()))
+    Ok(Value::Text(env.session.user.clone()))
 }
 
 fn current_database(_: &[Value], env: &mut Env) -> Evaluated {
-    Ok(Value::Text(env.database.clone()))
+    Ok(Value::Text(env.session.database.clone()))
 }
 
 fn current_schema(_: &[Value], env: &mut Env) -> Evaluated {
-    Ok(Value::Text(env.schema.clone()))
+    Ok(Value::Text(env.session.schema.clone()))
 }
 
 fn version(_: &[Value], env: &mut Env) -> Evaluated {
-    Ok(Value::Text(env.version.clone()))
+    Ok(Value::Text(env.session.version.clone()))
 }
 
 fn backend_pid(_: &[Value], env: &mut Env) -> Evaluated {
-    Ok(Value::Int(i64::from(env.backend_pid)))
+    Ok(Value::Int(i64::from(env.session.backend_pid)))
 }
 
 fn setting(name: &str, env: &Env) -> Option<Value> {
-    env.settings.get(&name.to_ascii_lowercase()).map(|value| Value::Text(value.clone()))
+    env.session.settings.get(&name.to_ascii_lowercase()).map(|value| Value::Text(value.clone()))
 }
 
 fn current_setting(arguments: &[Value], env: &mut Env) -> Evaluated {

@@ -26,7 +26,7 @@ fn clock(_: &[Value], env: &mut Env) -> Evaluated {
 
 fn extract(arguments: &[Value], env: &mut Env) -> Evaluated {
     let (name, micros) = (text(arguments, 0)?, timestamp(arguments, 1)?);
-    match instants::extract(name, micros, &env.time_zone)? {
+    match instants::extract(name, micros, &env.session.time_zone)? {
         Extracted::Number { exact, .. } => Ok(Value::Numeric(exact)),
         Extracted::Infinite(infinity) => numeric::from_double(infinity).map(Value::Numeric),
         Extracted::Nothing => Ok(Value::Null),
@@ -35,7 +35,7 @@ fn extract(arguments: &[Value], env: &mut Env) -> Evaluated {
 
 fn date_part(arguments: &[Value], env: &mut Env) -> Evaluated {
     let (name, micros) = (text(arguments, 0)?, timestamp(arguments, 1)?);
-    match instants::extract(name, micros, &env.time_zone)? {
+    match instants::extract(name, micros, &env.session.time_zone)? {
         Extracted::Number { double, .. } => Ok(Value::Double(double)),
         Extracted::Infinite(infinity) => Ok(Value::Double(infinity)),
         Extracted::Nothing => Ok(Value::Null),
@@ -44,7 +44,7 @@ fn date_part(arguments: &[Value], env: &mut Env) -> Evaluated {
 
 fn date_trunc(arguments: &[Value], env: &mut Env) -> Evaluated {
     let (name, micros) = (text(arguments, 0)?, timestamp(arguments, 1)?);
-    instants::truncate(name, micros, &env.time_zone).map(Value::TimestampTz)
+    instants::truncate(name, micros, &env.session.time_zone).map(Value::TimestampTz)
 }
 
 fn date_trunc_in_zone(arguments: &[Value], _: &mut Env) -> Evaluated {

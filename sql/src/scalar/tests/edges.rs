@@ -2,10 +2,11 @@
 //! environment or is seen beside the result.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::aggregate::{self, Accumulator};
 use super::super::cast::{self, Coercion};
-use super::super::env::{ByteaOutput, Env};
+use super::super::env::{ByteaOutput, Env, SessionEnv};
 use super::super::function::{self, Function, Rest, Volatility};
 use super::super::functions;
 use super::super::types::Type;
@@ -228,11 +229,14 @@ fn the_environment_answers_for_the_session() {
         transaction_micros: 1,
         statement_micros: 2,
         clock_micros: 3,
-        user: "ada".to_owned(),
-        database: "engine".to_owned(),
-        version: "PostgreSQL 15".to_owned(),
-        backend_pid: 7,
-        settings: [("timezone".to_owned(), "UTC".to_owned())].into(),
+        session: Arc::new(SessionEnv {
+            user: "ada".to_owned(),
+            database: "engine".to_owned(),
+            version: "PostgreSQL 15".to_owned(),
+            backend_pid: 7,
+            settings: [("timezone".to_owned(), "UTC".to_owned())].into(),
+            ..SessionEnv::default()
+        }),
         ..Env::default()
     };
     for (name, expected) in [
@@ -264,7 +268,8 @@ fn words_for_instants_come_from_the_environment() {
     let new_york = Env::time_zone_named("america/new_york").unwrap();
     // 2026-11-25 03:00 in UTC is the day before in New York.
     let micros = 1_795_575_600_000_000;
-    let env = Env { transaction_micros: micros, time_zone: new_york, ..Env::default() };
+    let session = Arc::new(SessionEnv { time_zone: new_york, ..SessionEnv::default() });
+    let env = Env { transaction_micros: micros, session, ..Env::default() };
     for (word, expected) in [
         ("now", "2026-11-24 22:00:00-05"),
         ("today", "2026-11-24 00:00:00-05"),
@@ -284,7 +289,9 @@ fn words_for_instants_come_from_the_environment() {
         ("+02", "1970-01-01 02:00:00+02"),
         ("5.5", "1970-01-01 05:30:00+05:30"),
     ] {
-        let env = Env { time_zone: Env::time_zone_named(name).unwrap(), ..Env::default() };
+        let time_zone = Env::time_zone_named(name).unwrap();
+        let session = Arc::new(SessionEnv { time_zone, ..SessionEnv::default() });
+        let env = Env { session, ..Env::default() };
         assert_eq!(Value::TimestampTz(0).to_text(Type::TimestampTz, &env), expected, "{name}");
     }
     for name in ["nowhere", "", "+", "++5", "168", "é"] {
@@ -294,7 +301,12 @@ fn words_for_instants_come_from_the_environment() {
 
 #[test]
 fn settings_change_the_output() {
-    let env = Env { extra_float_digits: 0, bytea_output: ByteaOutput::Escape, ..Env::default() };
+    let session = SessionEnv {
+        extra_float_digits: 0,
+        bytea_output: ByteaOutput::Escape,
+        ..SessionEnv::default()
+    };
+    let env = Env { session: Arc::new(session), ..Env::default() };
     for (value, ty, expected) in [
         (Value::Double(0.1 + 0.2), Type::Double, "0.3"),
         (Value::Double(1e20 / 3.0), Type::Double, "3.33333333333333e+19"),

@@ -420,7 +420,7 @@ impl Fields {
 
     fn word(&mut self, word: &str, env: &Env) -> Result<(), Problem> {
         let lower = word.to_ascii_lowercase();
-        let today = || super::local(env.transaction_micros, &env.time_zone).0.days();
+        let today = || super::local(env.transaction_micros, &env.session.time_zone).0.days();
         match lower.as_str() {
             "t" if self.has_date() && self.time.is_none() => self.after_t = true,
             "at" | "on" | "mon" | "monday" | "tue" | "tues" | "tuesday" | "wed" | "weds"
@@ -473,7 +473,7 @@ impl Fields {
         let local = i128::from(days) * i128::from(MICROS_PER_DAY) + i128::from(micros_of_day);
         Ok(match self.offset {
             Some(seconds) => super::in_range(local - i128::from(seconds * MICROS_PER_SECOND)),
-            None => super::of_local(local, self.zone.as_ref().unwrap_or(&env.time_zone)),
+            None => super::of_local(local, self.zone.as_ref().unwrap_or(&env.session.time_zone)),
         })
     }
 

@@ -37,9 +37,7 @@ pub(super) fn all<'a, K: Kv>(
         while let Some(rows) = next(input, state, run).await? {
             for row in rows {
                 add(&mut groups, grouping, &row, run)?;
-                if run.tick() {
-                    run.breathe().await?;
-                }
+                run.row_done().await?;
             }
         }
         let mut rows = Vec::with_capacity(groups.len());
@@ -48,9 +46,7 @@ pub(super) fn all<'a, K: Kv>(
                 row.push(each.accumulator.finish()?);
             }
             rows.push(row);
-            if run.tick() {
-                run.breathe().await?;
-            }
+            run.row_done().await?;
         }
         Ok(rows)
     }

@@ -40,10 +40,15 @@ impl<K: Kv> Run<'_, K> {
         Evaluator { parameters: self.parameters, env: self.env }
     }
 
-    /// Counts a row; says whether it is time to breathe.
-    pub(super) fn tick(&mut self) -> bool {
-        self.computed += 1;
-        self.computed >= BATCH_ROWS
+    /// Counts a row that was computed, and breathes after a batch of them.
+    pub(super) fn row_done(&mut self) -> impl Future<Output = Result<(), SqlError>> + Send {
+        async move {
+            self.computed += 1;
+            match self.computed < BATCH_ROWS {
+                true => Ok(()),
+                false => self.breathe().await,
+            }
+        }
     }
 
     /// Lets others run.
@@ -117,7 +122,9 @@ pub(super) fn next<'a, K: Kv>(
         (Node::Scan(scan), State::Scan(state)) => Box::pin(scan::next(scan, state, run)),
         (Node::Rows(rows), State::Rows { at }) => Box::pin(computed(rows, at, run)),
         (Node::Filter(input, condition), State::Over(state)) => {
-            Box::pin(filter(input, condition, state, run))
+            Box::pin(kept(input, state, run, |row, run| {
+                Ok(run.evaluator().holds(condition, &row)?.then_some(row))
+            }))
         }
         (Node::Project(input, outputs), State::Over(state)) => {
             Box::pin(project(input, outputs, state, run))
@@ -131,7 +138,16 @@ pub(super) fn next<'a, K: Kv>(
             Box::pin(limit(input, bounds, state, left, run))
         }
         (Node::Distinct(input), State::Distinct { input: state, seen }) => {
-            Box::pin(distinct(input, state, seen, run))
+            Box::pin(kept(input, state, run, |row, run| {
+                let key = GroupKey(row);
+                if seen.contains(&key) {
+                    return Ok(None);
+                }
+                run.memory.take(key.size(), "DISTINCT")?;
+                let row = key.0.clone();
+                seen.insert(key);
+                Ok(Some(row))
+            }))
         }
         (Node::Group(input, grouping), State::Whole { input: state, ready }) => {
             Box::pin(async move {
@@ -187,22 +203,19 @@ fn computed<'a, K: Kv>(
     }
 }
 
-fn filter<'a, K: Kv>(
+/// The next batch of the rows below that `keep` keeps.
+fn kept<'a, K: Kv>(
     input: &'a Node,
-    condition: &'a Expr,
     state: &'a mut State,
     run: &'a mut Run<'_, K>,
+    mut keep: impl FnMut(Row, &mut Run<'_, K>) -> Result<Option<Row>, SqlError> + Send + 'a,
 ) -> impl Future<Output = Result<Option<Vec<Row>>, SqlError>> + Send + 'a {
     async move {
         while let Some(rows) = next(input, state, run).await? {
             let mut kept = Vec::new();
             for row in rows {
-                if run.evaluator().holds(condition, &row)? {
-                    kept.push(row);
-                }
-                if run.tick() {
-                    run.breathe().await?;
-                }
+                kept.extend(keep(row, run)?);
+                run.row_done().await?;
             }
             if !kept.is_empty() {
                 return Ok(Some(kept));
@@ -229,40 +242,10 @@ fn project<'a, K: Kv>(
             let size = size_of_row(row);
             run.memory.take(size, "computing a page of results")?;
             bytes += size;
-            if run.tick() {
-                run.breathe().await?;
-            }
+            run.row_done().await?;
         }
         run.memory.give_back(bytes);
         Ok(Some(rows))
-    }
-}
-
-fn distinct<'a, K: Kv>(
-    input: &'a Node,
-    state: &'a mut State,
-    seen: &'a mut BTreeSet<GroupKey>,
-    run: &'a mut Run<'_, K>,
-) -> impl Future<Output = Result<Option<Vec<Row>>, SqlError>> + Send + 'a {
-    async move {
-        while let Some(rows) = next(input, state, run).await? {
-            let mut kept = Vec::new();
-            for row in rows {
-                let key = GroupKey(row);
-                if !seen.contains(&key) {
-                    run.memory.take(key.size(), "DISTINCT")?;
-                    kept.push(key.0.clone());
-                    seen.insert(key);
-                }
-                if run.tick() {
-                    run.breathe().await?;
-                }
-            }
-            if !kept.is_empty() {
-                return Ok(Some(kept));
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -72,9 +72,7 @@ fn merge_last<'a, K: Kv>(
                 (None, None) => break,
             };
             merged.extend(if from_last { last.next() } else { before.next() });
-            if run.tick() {
-                run.breathe().await?;
-            }
+            run.row_done().await?;
         }
         let dropped = before.chain(last).map(|row| size_of_row(&row)).sum();
         run.memory.give_back(dropped);

@@ -3,6 +3,7 @@
 //! A statement never sees what it writes: a scan goes on after the keys that were written, and where that does
 //! not help (rows that move, an INSERT from its own table) all is read before anything is written.
 
+use proto::TxnId;
 use proto::encoding::{Datum, TableSchema};
 use proto::table::{KeySet, Mutation, TableRef, WriteKind};
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use super::memory::size_of_row;
 use super::run::{Row, Run, State, collect, next};
 use crate::error::{SqlError, SqlState};
 use crate::kv::{Kv, Transaction};
+use crate::plan::node::Node;
 use crate::plan::{Delete, Insert, Update};
 use crate::scalar::types::Type;
 use crate::scalar::value::{GroupKey, Value};
@@ -21,90 +23,129 @@ use crate::scalar::value::{GroupKey, Value};
 const ROWS_MAX: usize = 10_000;
 const BYTES_MAX: usize = 4 << 20;
 
+/// What becomes of a row.
+enum Change {
+    /// It is written, whole.
+    Put(WriteKind, Row),
+    /// That of this key goes.
+    Delete(Row),
+}
+
 /// Mutations of one table on their way.
 struct Writer<'a> {
+    transaction: TxnId,
     schema: &'a TableSchema,
     mutations: Vec<Mutation>,
     /// Rows and bytes in the mutations.
     rows: usize,
     bytes: usize,
-    written: u64,
 }
 
 impl<'a> Writer<'a> {
-    fn new(schema: &'a TableSchema) -> Self {
-        Writer { schema, mutations: Vec::new(), rows: 0, bytes: 0, written: 0 }
+    fn new<K: Kv>(schema: &'a TableSchema, run: &Run<'_, K>) -> Result<Self, SqlError> {
+        let Some(Transaction::ReadWrite { id, .. }) = run.transaction else {
+            let message = "cannot write in a read-only transaction";
+            return Err(SqlError::new(SqlState::READ_ONLY_SQL_TRANSACTION, message));
+        };
+        Ok(Writer { transaction: id, schema, mutations: Vec::new(), rows: 0, bytes: 0 })
     }
 
-    fn count(&mut self, bytes: usize) {
-        self.rows += 1;
-        self.bytes += bytes;
-    }
-
-    /// Writes a whole row.
-    fn put(&mut self, kind: WriteKind, row: Row) {
-        self.count(size_of_row(&row));
-        let row = datums(row);
-        if let Some(Mutation::Write { kind: last, rows, .. }) = self.mutations.last_mut()
-            && *last == kind
-        {
-            rows.push(row);
-            return;
-        }
-        let columns = self.schema.columns().iter().map(|column| column.name.clone()).collect();
-        let table = TableRef::Id(self.schema.id());
-        self.mutations.push(Mutation::Write { kind, table, columns, rows: vec![row] });
-    }
-
-    fn delete(&mut self, key: Row) {
-        self.count(size_of_row(&key));
-        let key = datums(key);
-        if let Some(Mutation::Delete { keys, .. }) = self.mutations.last_mut() {
-            keys.points.push(key);
-            return;
-        }
-        let keys = KeySet { points: vec![key], ranges: Vec::new() };
-        self.mutations.push(Mutation::Delete { table: TableRef::Id(self.schema.id()), keys });
-    }
-
-    fn is_full(&self) -> bool {
-        self.rows >= ROWS_MAX || self.bytes >= BYTES_MAX
-    }
-
-    /// Buffers what there is in the transaction.
-    fn flush<'b, K: Kv>(
+    /// Takes a change, buffers what there is in the transaction once that is a lot, and breathes now and then.
+    fn write<'b, K: Kv>(
         &'b mut self,
+        change: Change,
         run: &'b mut Run<'_, K>,
     ) -> impl Future<Output = Result<(), SqlError>> + Send + 'b {
         async move {
-            let Some(Transaction::ReadWrite { id, .. }) = run.transaction else {
-                return Err(read_only());
-            };
-            (self.rows, self.bytes) = (0, 0);
-            run.kv.write(id, std::mem::take(&mut self.mutations)).await
+            self.add(change);
+            if self.rows >= ROWS_MAX || self.bytes >= BYTES_MAX {
+                (self.rows, self.bytes) = (0, 0);
+                run.kv.write(self.transaction, std::mem::take(&mut self.mutations)).await?;
+            }
+            run.row_done().await
         }
     }
 
-    fn finish(self) -> Written {
-        Written { rows: self.written, mutations: self.mutations }
+    /// Adds a change to the last mutation, if that is of its kind.
+    fn add(&mut self, change: Change) {
+        let (Change::Put(_, row) | Change::Delete(row)) = &change;
+        self.rows += 1;
+        self.bytes += size_of_row(row);
+        let table = TableRef::Id(self.schema.id());
+        match (change, self.mutations.last_mut()) {
+            (Change::Put(kind, row), Some(Mutation::Write { kind: last, rows, .. }))
+                if *last == kind =>
+            {
+                rows.push(datums(row));
+            }
+            (Change::Put(kind, row), _) => {
+                let columns = self.schema.columns().iter().map(|column| column.name.clone());
+                let (columns, rows) = (columns.collect(), vec![datums(row)]);
+                self.mutations.push(Mutation::Write { kind, table, columns, rows });
+            }
+            (Change::Delete(key), Some(Mutation::Delete { keys, .. })) => {
+                keys.points.push(datums(key));
+            }
+            (Change::Delete(key), _) => {
+                let keys = KeySet { points: vec![datums(key)], ranges: Vec::new() };
+                self.mutations.push(Mutation::Delete { table, keys });
+            }
+        }
     }
 }
 
-fn read_only() -> SqlError {
-    let message = "cannot write in a read-only transaction";
-    SqlError::new(SqlState::READ_ONLY_SQL_TRANSACTION, message)
+/// The rows that a statement goes through.
+enum Source<'a> {
+    /// As they are read.
+    Read(&'a Node, State),
+    /// All of them were read before.
+    Held(Vec<Row>),
+}
+
+impl<'a> Source<'a> {
+    fn of(node: &'a Node) -> Self {
+        Source::Read(node, State::of(node))
+    }
+
+    /// The next of them; `None` at the end.
+    fn next<'b, K: Kv>(
+        &'b mut self,
+        run: &'b mut Run<'_, K>,
+    ) -> impl Future<Output = Result<Option<Vec<Row>>, SqlError>> + Send + 'b {
+        async move {
+            match self {
+                Source::Read(node, state) => next(node, state, run).await,
+                Source::Held(rows) => {
+                    Ok(Some(std::mem::take(rows)).filter(|rows| !rows.is_empty()))
+                }
+            }
+        }
+    }
+}
+
+/// Writes what `form` makes of each row, after what the writer has already.
+fn write_each<'a, K: Kv>(
+    mut source: Source<'a>,
+    mut writer: Writer<'a>,
+    run: &'a mut Run<'_, K>,
+    mut form: impl FnMut(Row, &mut Run<'_, K>) -> Result<Change, SqlError> + Send + 'a,
+) -> impl Future<Output = Result<Written, SqlError>> + Send + 'a {
+    async move {
+        let mut written = 0;
+        while let Some(rows) = source.next(run).await? {
+            for row in rows {
+                let change = form(row, run)?;
+                written += 1;
+                writer.write(change, run).await?;
+            }
+        }
+        Ok(Written { rows: written, mutations: writer.mutations })
+    }
 }
 
 fn datums(row: Row) -> Vec<Datum> {
     let datum = |value: Value| value.into_datum().expect("columns have types that are stored");
     row.into_iter().map(datum).collect()
-}
-
-fn check_writable<K: Kv>(run: &Run<'_, K>) -> Result<(), SqlError> {
-    match run.transaction {
-        Some(Transaction::ReadWrite { .. }) => Ok(()),
-        Some(Transaction::ReadOnly { .. }) | None => Err(read_only()),
-    }
 }
 
 /// INSERT.
@@ -113,41 +154,24 @@ pub(super) fn insert<'a, K: Kv>(
     run: &'a mut Run<'_, K>,
 ) -> impl Future<Output = Result<Written, SqlError>> + Send + 'a {
     async move {
-        check_writable(run)?;
         let schema = &*insert.schema;
-        let mut writer = Writer::new(schema);
-        let mut seen = BTreeSet::new();
+        let writer = Writer::new(schema, run)?;
         let own = insert.source.scan().is_some_and(|scan| scan.schema.id() == schema.id());
-        let mut state = State::of(&insert.source);
-        let mut held = match own {
-            true => Some(collect(&insert.source, "INSERT from its own table", run).await?),
-            false => None,
+        let source = match own {
+            true => Source::Held(collect(&insert.source, "INSERT from its own table", run).await?),
+            false => Source::of(&insert.source),
         };
-        loop {
-            let rows = match &mut held {
-                Some(rows) if rows.is_empty() => None,
-                Some(rows) => Some(std::mem::take(rows)),
-                None => next(&insert.source, &mut state, run).await?,
-            };
-            let Some(rows) = rows else { break };
-            for row in rows {
-                check_nulls(schema, &row, run)?;
-                let key = GroupKey(key_of(schema, &row));
-                run.memory.take(key.size(), "INSERT")?;
-                if let Some(twice) = seen.replace(key) {
-                    return Err(duplicate(schema, &twice.0, run));
-                }
-                writer.put(WriteKind::Insert, row);
-                writer.written += 1;
-                if writer.is_full() {
-                    writer.flush(run).await?;
-                }
-                if run.tick() {
-                    run.breathe().await?;
-                }
+        let mut seen = BTreeSet::new();
+        let form = |row: Row, run: &mut Run<'_, K>| {
+            check_nulls(schema, &row, run)?;
+            let key = GroupKey(key_of(schema, &row));
+            run.memory.take(key.size(), "INSERT")?;
+            match seen.replace(key) {
+                Some(twice) => Err(duplicate(schema, &twice.0, run)),
+                None => Ok(Change::Put(WriteKind::Insert, row)),
             }
-        }
-        Ok(writer.finish())
+        };
+        write_each(source, writer, run, form).await
     }
 }
 
@@ -157,32 +181,21 @@ pub(super) fn update<'a, K: Kv>(
     run: &'a mut Run<'_, K>,
 ) -> impl Future<Output = Result<Written, SqlError>> + Send + 'a {
     async move {
-        check_writable(run)?;
+        let writer = Writer::new(&update.schema, run)?;
         if update.moves {
-            return move_rows(update, run).await;
+            return move_rows(update, writer, run).await;
         }
-        let mut writer = Writer::new(&update.schema);
-        let mut state = State::of(&update.source);
-        while let Some(rows) = next(&update.source, &mut state, run).await? {
-            for row in rows {
-                let row = changed(update, row, run)?;
-                writer.put(WriteKind::Replace, row);
-                writer.written += 1;
-                if writer.is_full() {
-                    writer.flush(run).await?;
-                }
-                if run.tick() {
-                    run.breathe().await?;
-                }
-            }
-        }
-        Ok(writer.finish())
+        let form = |row: Row, run: &mut Run<'_, K>| {
+            Ok(Change::Put(WriteKind::Replace, changed(update, row, run)?))
+        };
+        write_each(Source::of(&update.source), writer, run, form).await
     }
 }
 
 /// An UPDATE that changes primary keys: the rows are taken away and put elsewhere.
 fn move_rows<'a, K: Kv>(
     update: &'a Update,
+    mut writer: Writer<'a>,
     run: &'a mut Run<'_, K>,
 ) -> impl Future<Output = Result<Written, SqlError>> + Send + 'a {
     async move {
@@ -201,31 +214,18 @@ fn move_rows<'a, K: Kv>(
                 return Err(duplicate(schema, &twice.0, run));
             }
             moved.push(row);
-            if run.tick() {
-                run.breathe().await?;
-            }
+            run.row_done().await?;
         }
-        let mut writer = Writer::new(schema);
         for key in old_keys.difference(&new_keys) {
-            writer.delete(key.0.clone());
-            if writer.is_full() {
-                writer.flush(run).await?;
-            }
+            writer.write(Change::Delete(key.0.clone()), run).await?;
         }
-        for row in moved {
+        let form = |row: Row, _: &mut Run<'_, K>| {
             // A row may move to where another of them was.
             let taken_over = old_keys.contains(&GroupKey(key_of(schema, &row)));
             let kind = if taken_over { WriteKind::Replace } else { WriteKind::Insert };
-            writer.put(kind, row);
-            writer.written += 1;
-            if writer.is_full() {
-                writer.flush(run).await?;
-            }
-            if run.tick() {
-                run.breathe().await?;
-            }
-        }
-        Ok(writer.finish())
+            Ok(Change::Put(kind, row))
+        };
+        write_each(Source::Held(moved), writer, run, form).await
     }
 }
 
@@ -235,22 +235,9 @@ pub(super) fn delete<'a, K: Kv>(
     run: &'a mut Run<'_, K>,
 ) -> impl Future<Output = Result<Written, SqlError>> + Send + 'a {
     async move {
-        check_writable(run)?;
-        let mut writer = Writer::new(&delete.schema);
-        let mut state = State::of(&delete.source);
-        while let Some(keys) = next(&delete.source, &mut state, run).await? {
-            for key in keys {
-                writer.delete(key);
-                writer.written += 1;
-                if writer.is_full() {
-                    writer.flush(run).await?;
-                }
-                if run.tick() {
-                    run.breathe().await?;
-                }
-            }
-        }
-        Ok(writer.finish())
+        let writer = Writer::new(&delete.schema, run)?;
+        let form = |key: Row, _: &mut Run<'_, K>| Ok(Change::Delete(key));
+        write_each(Source::of(&delete.source), writer, run, form).await
     }
 }
 

@@ -63,6 +63,19 @@ fn long_computing_breathes() {
 }
 
 #[test]
+fn long_changes_breathe() {
+    let mut engine = filled(1_200);
+    // Moved rows are computed, taken away and put elsewhere.
+    for (sql, breaths) in
+        [("UPDATE t SET v = 1", 1), ("UPDATE t SET id = id + 10000", 3), ("DELETE FROM t", 1)]
+    {
+        let before = engine.kv.breaths();
+        engine.run(sql).unwrap();
+        assert_eq!(engine.kv.breaths() - before, breaths, "{sql}");
+    }
+}
+
+#[test]
 fn large_changes_are_written_on_the_way() {
     let mut engine = filled(1);
     let text = "x".repeat(100_000);

@@ -9,8 +9,11 @@ use super::cursor::starts_with;
 use super::{Context, Statement, extension, parsed, session};
 use crate::error::{SqlError, SqlState};
 
-/// What sqlparser parses.
-const PARSED: [&str; 7] = ["SELECT", "VALUES", "TABLE", "WITH", "INSERT", "UPDATE", "DELETE"];
+/// What a query starts with.
+const QUERY_WORDS: [&str; 4] = ["SELECT", "VALUES", "TABLE", "WITH"];
+
+/// What a change of rows starts with.
+const CHANGE_WORDS: [&str; 3] = ["INSERT", "UPDATE", "DELETE"];
 
 /// What may stand before TABLE.
 const TABLE_WORDS: [&str; 6] = ["TEMP", "TEMPORARY", "UNLOGGED", "GLOBAL", "LOCAL", "OR"];
@@ -66,7 +69,7 @@ pub(super) fn statement(
     }
     let first = tokens.first();
     let is_query = first.is_some_and(|token| token.token == Token::LParen);
-    if is_query || PARSED.iter().any(|word| starts_with(tokens, &[word])) {
+    if is_query || is_query_or_change(tokens) {
         return parsed(context, tokens);
     }
     let verb = ["CREATE", "DROP"].into_iter().find(|verb| starts_with(tokens, &[verb]));
@@ -95,26 +98,30 @@ pub(super) fn statement(
     }
 }
 
+/// Whether they start as a query without brackets or as a change of rows does, both of which sqlparser parses.
+pub(super) fn is_query_or_change(tokens: &[TokenWithSpan]) -> bool {
+    QUERY_WORDS.iter().chain(&CHANGE_WORDS).any(|word| starts_with(tokens, &[word]))
+}
+
 fn refused(what: &str) -> SqlError {
     let message = format!("{} is not supported in this release", what.to_uppercase());
     SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
 }
 
 fn explain(context: &Context<'_>, tokens: &[TokenWithSpan]) -> Result<Statement, SqlError> {
-    let query_words = ["SELECT", "VALUES", "TABLE", "WITH"];
     let in_brackets = match tokens {
         [first, rest @ ..] if first.token == Token::LParen => Some(rest),
         _ => None,
     };
     let query_in_brackets = in_brackets.is_some_and(|rest| {
-        query_words.iter().any(|word| starts_with(rest, &[word]))
+        QUERY_WORDS.iter().any(|word| starts_with(rest, &[word]))
             || rest.first().is_some_and(|token| token.token == Token::LParen)
     });
     let has_options = in_brackets.is_some() && !query_in_brackets;
     if has_options || starts_with(tokens, &["ANALYZE"]) || starts_with(tokens, &["VERBOSE"]) {
         return Err(SqlError::unsupported("options of EXPLAIN"));
     }
-    if query_in_brackets || PARSED.iter().any(|word| starts_with(tokens, &[word])) {
+    if query_in_brackets || is_query_or_change(tokens) {
         return Ok(Statement::Explain(Box::new(parsed(context, tokens)?)));
     }
     Err(context.source.unexpected(tokens.first()))

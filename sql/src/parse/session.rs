@@ -5,6 +5,7 @@
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::cursor::{Cursor, starts_with};
+use super::dispatch::is_query_or_change;
 use super::extension::{as_of, setting_name, setting_value};
 use super::statement::{Isolation, SetValue, TransactionModes};
 use super::{Context, Statement};
@@ -209,8 +210,7 @@ fn prepared(context: &Context<'_>, cursor: &mut Cursor<'_>) -> Result<Option<Sta
         let parameters = if cursor.sign(&Token::LParen) { types(cursor)? } else { Vec::new() };
         cursor.expect_words(&["AS"])?;
         let rest = cursor.rest();
-        let preparable = ["SELECT", "VALUES", "TABLE", "WITH", "INSERT", "UPDATE", "DELETE"];
-        if !preparable.iter().any(|word| starts_with(rest, &[word])) {
+        if !is_query_or_change(rest) {
             return Err(cursor.unexpected());
         }
         cursor.skip(rest.len());

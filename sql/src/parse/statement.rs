@@ -183,28 +183,9 @@ impl Statement {
             Statement::ShowColumns { table } | Statement::ShowCreateTable { table } => {
                 vec![table.value.clone()]
             }
-            Statement::Explain(statement) | Statement::Prepare { statement, .. } => {
-                statement.tables()
-            }
-            Statement::CreateTable(_)
-            | Statement::DropTable(_)
-            | Statement::ShowTables
-            | Statement::Begin { .. }
-            | Statement::Commit { .. }
-            | Statement::Rollback { .. }
-            | Statement::SetTransaction { .. }
-            | Statement::Savepoint { .. }
-            | Statement::ReleaseSavepoint { .. }
-            | Statement::RollbackToSavepoint { .. }
-            | Statement::Set { .. }
-            | Statement::Reset { .. }
-            | Statement::Show { .. }
-            | Statement::ShowAll
-            | Statement::SetClusterSetting { .. }
-            | Statement::ShowClusterSetting { .. }
-            | Statement::Execute { .. }
-            | Statement::Deallocate { .. }
-            | Statement::DiscardAll => Vec::new(),
+            Statement::Explain(statement) => statement.tables(),
+            // Those of the session name none. Whoever is forgotten here finds no table the first time it is run.
+            _ => Vec::new(),
         }
     }
 

@@ -20,7 +20,6 @@ use memory::Memory;
 use proto::table::Mutation;
 use run::{Row, Run, State};
 
-mod argument;
 mod ddl;
 pub(crate) mod eval;
 mod group;
@@ -33,8 +32,6 @@ mod write;
 
 #[cfg(test)]
 pub(crate) mod tests;
-
-pub use argument::argument;
 
 /// What was written.
 #[derive(Clone, Debug, Default, PartialEq)]

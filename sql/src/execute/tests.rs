@@ -1,5 +1,6 @@
 //! Tests of whole statements.
 
+mod argument;
 mod chains;
 pub(crate) mod engine;
 mod keys;

@@ -221,8 +221,11 @@ fn prepared(context: &Context<'_>, cursor: &mut Cursor<'_>) -> Result<Option<Sta
         Statement::Execute { name, arguments: arguments(context, cursor)? }
     } else if cursor.word("DEALLOCATE") {
         let _noise = cursor.word("PREPARE");
-        let name = if cursor.word("ALL") { None } else { Some(cursor.name()?.value) };
-        Statement::Deallocate { name }
+        let all = cursor.word("ALL");
+        if !all {
+            cursor.name()?;
+        }
+        Statement::Deallocate { all }
     } else {
         return Ok(None);
     };

@@ -136,7 +136,8 @@ pub enum Statement {
         /// The setting; none for all.
         name: Option<String>,
     },
-    /// PREPARE.
+    /// PREPARE. Like EXECUTE and DEALLOCATE it is refused by the sessions of this release; the scripts that hold
+    /// parameters against PostgreSQL run it.
     Prepare {
         /// Its name.
         name: String,
@@ -154,8 +155,8 @@ pub enum Statement {
     },
     /// DEALLOCATE.
     Deallocate {
-        /// Which; none for ALL.
-        name: Option<String>,
+        /// ALL; else one, whose name nobody asks for yet.
+        all: bool,
     },
     /// DISCARD ALL.
     DiscardAll,
@@ -217,8 +218,8 @@ impl Statement {
             | Statement::ShowClusterSetting { .. } => "SHOW",
             Statement::Prepare { .. } => "PREPARE",
             Statement::Execute { .. } => "EXECUTE",
-            Statement::Deallocate { name: Some(_) } => "DEALLOCATE",
-            Statement::Deallocate { name: None } => "DEALLOCATE ALL",
+            Statement::Deallocate { all: false } => "DEALLOCATE",
+            Statement::Deallocate { all: true } => "DEALLOCATE ALL",
             Statement::DiscardAll => "DISCARD ALL",
         }
     }

@@ -104,7 +104,7 @@ fn transactions_and_settings() {
         one("SHOW TRANSACTION ISOLATION LEVEL"),
         Statement::Show { name: "transaction_isolation".to_owned() }
     );
-    assert_eq!(one("DEALLOCATE ALL"), Statement::Deallocate { name: None });
+    assert_eq!(one("DEALLOCATE ALL"), Statement::Deallocate { all: true });
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::argument::argument;
 use super::memory_kv::MemoryKv;
 use crate::error::{SqlError, SqlState};
-use crate::execute::{Execution, argument};
+use crate::execute::Execution;
 use crate::kv::{Begin, Kv, Transaction};
 use crate::parse::{Limits, Statement, parse};
 use crate::plan::{Catalog, Plan, PlanKind, plan};

@@ -1,9 +1,9 @@
-//! Arguments of EXECUTE.
+//! Arguments of EXECUTE, which only these tests run: sessions have no named statements in this release.
 
-use super::eval::constant;
 use crate::bind::scope::{Parameters, Scope};
 use crate::bind::{Catalog, Context};
 use crate::error::{SqlError, SqlState};
+use crate::execute::eval::constant;
 use crate::parse::ast::Expr;
 use crate::scalar::cast::Coercion;
 use crate::scalar::env::Env;
@@ -11,11 +11,7 @@ use crate::scalar::types::Type;
 use crate::scalar::value::Value;
 
 /// The value of an argument of EXECUTE, as parameter `number`, from 1, which is of type `ty`.
-///
-/// # Errors
-///
-/// It has names of columns or parameters in it, is of another type, or fails.
-pub fn argument(expr: &Expr, number: usize, ty: Type, env: &Env) -> Result<Value, SqlError> {
+pub(super) fn argument(expr: &Expr, number: usize, ty: Type, env: &Env) -> Result<Value, SqlError> {
     let catalog = Catalog::default();
     let mut context = Context { catalog: &catalog, parameters: Parameters::default(), env };
     let nothing = Scope::default();

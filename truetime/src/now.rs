@@ -40,6 +40,9 @@ impl Mono {
     }
 }
 
+/// Until a clock that vouches for nothing is asked again.
+const UNSURE_WAIT: Duration = Duration::from_millis(10);
+
 /// Why a clock vouches for nothing at the moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClockUnsure {
@@ -120,9 +123,51 @@ impl Now {
     /// neither clock drifts. A hint for a deadline; the caller asks [`Now::after`] again then.
     #[must_use]
     pub fn mono_when_after(&self, timestamp: Timestamp) -> Mono {
-        match &self.interval {
-            Ok(interval) => self.mono.plus(timestamp.next().since(interval.earliest)),
-            Err(_) => self.mono.plus(Duration::from_millis(10)),
-        }
+        self.mono_in(|interval| timestamp.next().since(interval.earliest))
+    }
+
+    /// When the monotonic clock will read the first instant at which `before(timestamp)` does not hold, if
+    /// neither clock drifts: the deadline of what is over at `timestamp`. A hint like
+    /// [`Now::mono_when_after`], and earlier by twice the epsilon.
+    #[must_use]
+    pub fn mono_when_not_before(&self, timestamp: Timestamp) -> Mono {
+        self.mono_in(|interval| timestamp.since(interval.latest))
+    }
+
+    fn mono_in(&self, wait: impl Fn(&TimeInterval) -> Duration) -> Mono {
+        self.mono.plus(self.interval.as_ref().map_or(UNSURE_WAIT, wait))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanos: u64) -> Now {
+        let around = Timestamp::from_nanos(1_000 + nanos);
+        let interval = TimeInterval::around(around, Duration::from_nanos(100));
+        Now { mono: Mono::from_nanos(nanos), interval: Ok(interval) }
+    }
+
+    #[test]
+    fn deadlines_are_the_first_instants_at_which_the_answers_change() {
+        let timestamp = Timestamp::from_nanos(1_500);
+        let after = at(0).mono_when_after(timestamp).nanos();
+        assert!(!at(after - 1).after(timestamp) && at(after).after(timestamp));
+        let not_before = at(0).mono_when_not_before(timestamp).nanos();
+        assert!(at(not_before - 1).before(timestamp) && !at(not_before).before(timestamp));
+        assert_eq!((not_before, after), (400, 601));
+    }
+
+    #[test]
+    fn deadlines_that_have_passed_are_now_and_without_an_interval_it_is_asked_again_soon() {
+        let now = at(700);
+        let timestamp = Timestamp::from_nanos(1_500);
+        assert_eq!(now.mono_when_after(timestamp), now.mono);
+        assert_eq!(now.mono_when_not_before(timestamp), now.mono);
+        let unsure = Now { interval: Err(ClockUnsure::Unsynchronised), ..now };
+        let soon = unsure.mono.plus(UNSURE_WAIT);
+        assert_eq!(unsure.mono_when_after(timestamp), soon);
+        assert_eq!(unsure.mono_when_not_before(timestamp), soon);
     }
 }

@@ -18,6 +18,10 @@ use crate::state::{Applied, Lease, ShardState};
 /// For so long after somebody asked for the past the lease is kept and promises are published.
 const STALE_INTEREST: Duration = Duration::from_secs(60);
 
+/// A lease may be renewed with this share of it less than half left. `latest` gains on the monotonic clock, so
+/// after a renewal at one multiple of half a lease exactly half is left a little before the next.
+const RENEWAL_SLACK: u32 = 32;
+
 impl Leader {
     /// The right to assign, promise, grant and answer at this instant: an own lease, applied, not lapsed,
     /// on a sure and narrow clock (section 9.1).
@@ -139,14 +143,14 @@ impl Leader {
         lease.is_some_and(|lease| self.renew_at(cx.now, lease) <= cx.now.mono)
     }
 
-    /// When a lease is renewed: with half of it left at the latest. Leases whose shards are quiet come to be
-    /// renewed at the same multiples of that half by this node's clock, a quarter being used up, so that a
-    /// node renews all of them with one write, however many they are.
+    /// When a lease is renewed: with about half of it left at the latest, judged by `latest` as its end is. Leases
+    /// whose shards are quiet come to be renewed at the same multiples of that half by this node's clock, a
+    /// quarter being used up, so that a node renews all of them with one write, however many they are.
     fn renew_at(&self, now: &Now, lease: Lease) -> Mono {
         let length = self.config.lease_length;
-        let with_left = |left| now.mono_when_after(lease.expires.minus(left));
+        let with_left = |left| now.mono_when_not_before(lease.expires.minus(left));
         let half = u64::try_from((length / 2).as_nanos()).unwrap_or(u64::MAX).max(1);
-        let together = with_left(length / 2).nanos() / half * half;
+        let together = with_left(length / 2 - length / RENEWAL_SLACK).nanos() / half * half;
         Mono::from_nanos(together).max(with_left(length / 4 * 3))
     }
 
@@ -278,7 +282,7 @@ impl Leader {
     /// On traffic the lease is extended once a quarter of it is used up.
     fn extension_due_on_traffic(&self, right: Right) -> bool {
         !self.extension_in_flight
-            && right.expires.since(right.interval.latest) < self.config.lease_length * 3 / 4
+            && right.expires.since(right.interval.latest) <= self.config.lease_length * 3 / 4
     }
 
     /// Records with a horizon below it may go: `after(horizon + record_ttl)` holds for them.

@@ -192,3 +192,83 @@ fn leader_whose_hand_over_failed_begins_no_epoch_while_an_extension_is_in_flight
     assert!(rig.serves(), "once it is applied, and over");
     assert_eq!(rig.state.header().lease.unwrap().epoch, Epoch(2));
 }
+
+/// A leader that holds a lock which nobody asks for, on a clock of this epsilon, from this phase of its
+/// monotonic clock on; the grant of the lock.
+fn quiet_with_a_lock(epsilon: Duration, phase: u64) -> (Rig, TxnId) {
+    let silence = Duration::from_secs(24 * 3600);
+    let config = Config { idle_timeout: silence, ..Config::default() };
+    let mut rig = Rig { config, epsilon, true_time: START + phase, ..Rig::bare() };
+    rig.elect();
+    let id = rig.id();
+    rig.read_for_update(id, "k");
+    rig.run();
+    assert!(rig.grant(id).is_some());
+    (rig, id)
+}
+
+/// How much of the lease is left, as its end is judged.
+fn left(rig: &Rig) -> Duration {
+    rig.lease_end().since(rig.now().sure().unwrap().latest)
+}
+
+#[test]
+fn quiet_leader_with_a_lock_renews_its_lease_in_time_on_a_wide_clock() {
+    // Section 3: with half of it left, as its end is judged, which a wide clock sees coming early. A node may be
+    // late for its deadlines.
+    for epsilon in [1, 100, 480, 500] {
+        for phase in (0..1_000).step_by(90) {
+            for late in [0, 100] {
+                lock_outlives_twenty_leases(epsilon, phase, late);
+            }
+        }
+    }
+}
+
+/// All in milliseconds. Time passes only from one deadline of the leader to the next.
+fn lock_outlives_twenty_leases(epsilon: u64, phase: u64, late: u64) {
+    let case = format!("epsilon {epsilon} ms, phase {phase} ms, late by {late} ms");
+    let (mut rig, id) = quiet_with_a_lock(Duration::from_millis(epsilon), phase * MILLISECOND);
+    let grant = rig.grant(id);
+    let length = rig.config.lease_length;
+    let until = rig.now().mono.plus(length * 20);
+    let before = rig.log.len();
+    while rig.now().mono < until {
+        let now = rig.now();
+        let deadline = rig.leader.next_deadline(&now, &rig.state);
+        assert!(deadline > now.mono, "{case}: it was just asked what is due");
+        rig.true_time += deadline.nanos() - now.mono.nanos() + late * MILLISECOND;
+        let left = left(&rig);
+        rig.run();
+        assert_eq!(rig.grant(id), grant, "{case}");
+        assert!(left >= length * 3 / 8, "{case}: {left:?} were left");
+    }
+    assert_eq!(rig.state.header().lease.unwrap().epoch, Epoch(1), "{case}");
+    let renewals = &rig.log[before..];
+    assert!(renewals.iter().all(|(_, entry)| entry.extend.is_some()), "{case}: {renewals:?}");
+    assert!((20..=41).contains(&renewals.len()), "{case}: {} renewals", renewals.len());
+}
+
+#[test]
+fn quiet_leaders_renew_at_the_same_instants_though_epsilon_grows() {
+    // docs/adr/0006-quiet-shards.md: one write for all leases of a node.
+    let drift = |time: u64| Duration::from_nanos(time / 5_000);
+    for phase in (0..2_000).step_by(130) {
+        let (mut rig, _) = quiet_with_a_lock(Duration::from_millis(1), phase * MILLISECOND);
+        let mut renewed = Vec::new();
+        while rig.true_time < START + 30 * SECOND {
+            let deadline = rig.leader.next_deadline(&rig.now(), &rig.state);
+            let wait = u64::try_from(deadline.since(rig.now().mono).as_nanos()).unwrap().max(1);
+            rig.true_time += wait;
+            rig.epsilon = Duration::from_millis(1) + drift(rig.true_time - START);
+            let entries = rig.log.len();
+            rig.run();
+            if rig.log[entries..].iter().any(|(_, entry)| entry.extend.is_some()) {
+                renewed.push(rig.now().mono.nanos());
+            }
+        }
+        let late = renewed.split_off(4);
+        assert!(late.iter().all(|at| at % SECOND < MILLISECOND), "phase {phase} ms: {late:?}");
+        assert!(late.windows(2).all(|pair| pair[1] - pair[0] > SECOND / 2), "{late:?}");
+    }
+}

@@ -12,7 +12,6 @@ use crate::state::{Changes, NewVersion, OutcomeRecord, StatePut};
 
 /// The key whose writes make catalog versions.
 pub(super) const CATALOG: &str = "catalog";
-pub(super) const EPSILON: Duration = Duration::from_millis(1);
 pub(super) const START: u64 = 1_000_000_000_000;
 
 /// One shard whose leader may change; true time moves only when told.
@@ -20,6 +19,7 @@ pub(super) struct Rig {
     pub(super) true_time: u64,
     /// What a leader's clock reads beyond true time.
     pub(super) offset: i64,
+    pub(super) epsilon: Duration,
     pub(super) sure: bool,
     pub(super) config: Config,
     pub(super) state: ShardState,
@@ -61,6 +61,7 @@ impl Rig {
         Rig {
             true_time: START,
             offset: 0,
+            epsilon: Duration::from_millis(1),
             sure: true,
             config: Config::default(),
             state: ShardState::new(KeySpan::all()).with_catalog(key(CATALOG)),
@@ -81,7 +82,7 @@ impl Rig {
 
     pub(super) fn now(&self) -> Now {
         let reading = self.true_time.checked_add_signed(self.offset).unwrap();
-        let interval = TimeInterval::around(Timestamp::from_nanos(reading), EPSILON);
+        let interval = TimeInterval::around(Timestamp::from_nanos(reading), self.epsilon);
         Now {
             mono: Mono::from_nanos(self.true_time - START + 1),
             interval: if self.sure { Ok(interval) } else { Err(ClockUnsure::Unsynchronised) },

@@ -229,3 +229,25 @@ fn process_that_slept_takes_no_shard_from_a_leader_that_it_did_not_hear() {
     cluster.run(SECOND * 5);
     assert_eq!(cluster.leaders(), between);
 }
+
+#[test]
+fn cores_whose_every_pass_is_late_still_elect_and_still_notice_a_lost_quorum() {
+    let mut cluster = at_rest(9);
+    let (lost, _) = cluster.leaders()[&ShardId::SYSTEM];
+    cluster.cut_off = Some(lost);
+    let late = ReplicaConfig::default().tick * 6;
+    // Ticks are counted one in a pass: two election timeouts, and what is said until a leader is elected.
+    for _ in 0..8 * 2 + 8 {
+        cluster.mono = cluster.mono.plus(late);
+        [1, 2, 3].map(NodeId).into_iter().for_each(|node| cluster.pass(node));
+    }
+    assert!(cluster.cores[&lost].leads_nothing(), "it hears of no quorum");
+    let after = cluster.leaders();
+    assert_eq!(after.len(), 9, "every shard has a leader again");
+    assert!(after.values().all(|(node, _)| *node != lost));
+    for _ in 0..32 {
+        cluster.mono = cluster.mono.plus(late);
+        [1, 2, 3].map(NodeId).into_iter().for_each(|node| cluster.pass(node));
+    }
+    assert_eq!(cluster.leaders(), after, "who is late is heard all the same");
+}

@@ -78,9 +78,11 @@ impl Replica {
         }
     }
 
-    /// The process slept until now: it has not heard of its leader only because it did not listen.
+    /// The process slept until now: it has not heard of its leader only because it did not listen. One tick
+    /// counts all the same, for a process that is late each time has no other.
     pub fn slept(&mut self, now: &Now) {
-        self.ticked = now.mono;
+        let unheard = now.mono.since(self.ticked).saturating_sub(self.config.tick);
+        self.ticked = self.ticked.plus(unheard);
     }
 
     /// When Raft has something to do at a tick, if nothing is heard until then.

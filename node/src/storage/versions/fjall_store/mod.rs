@@ -210,8 +210,8 @@ impl FjallStore {
         self.applied.remove(&shard);
         // Until the replacement is done nobody asks for the shard's keys, and then it holds others. That those of
         // other shards are forgotten too costs them one look each.
-        self.recent.clear();
-        Ok(Replacement { db, keyspaces, shard, task, staging: self.staging.clone() })
+        let forgotten = self.recent.take();
+        Ok(Replacement { db, keyspaces, shard, task, staging: self.staging.clone(), forgotten })
     }
 
     /// The replacement was carried out: what the shard has applied is known again, if it is still there.
@@ -348,6 +348,8 @@ pub struct Replacement {
     shard: ShardId,
     task: Task,
     staging: PathBuf,
+    /// Of the store; tens of thousands of entries, freed when nobody waits for the store.
+    forgotten: Recent,
 }
 
 /// A replacement that is durable.
@@ -361,7 +363,8 @@ pub struct Replaced {
 impl Replacement {
     /// Carries it out and makes it durable.
     pub fn run(self) -> Result<Replaced, VersionStoreError> {
-        let Replacement { db, keyspaces, shard, task, staging } = self;
+        let Replacement { db, keyspaces, shard, task, staging, forgotten } = self;
+        drop(forgotten);
         Replacer::new(&db, &keyspaces).beside_others().run(shard, &task, &staging)?;
         db.persist(PersistMode::SyncAll).map_err(engine_error)?;
         staging::discard(&staging::path_of(&staging, shard))?;

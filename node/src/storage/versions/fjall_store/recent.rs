@@ -6,7 +6,8 @@
 //!
 //! What is in here is what `data` holds, with one exception that nobody can tell: a tombstone may stay that was
 //! collected, and a key without a version reads the same. An entry leaves when others need its room, the one
-//! that came first, however often it was written again: its next write brings it back.
+//! that came first, however often it was written again: its next write brings it back. A version that would take
+//! too much of the room does not come in.
 //!
 //! Not here: rows that are only read. A view may be older than what was applied since, so nothing that was read
 //! through one comes in.
@@ -26,9 +27,13 @@ pub(super) struct Newest {
     pub(super) value: Option<Value>,
 }
 
+/// An entry takes no more than this share of the limit, so that a large one does not drive out all others.
+const ENTRIES_MIN: usize = 16;
+
 /// The map, with a limit in bytes.
 pub(super) struct Recent {
-    newest: HashMap<Key, Newest>,
+    /// One without a version keeps its place in the queue only: the key's newest version is too large.
+    newest: HashMap<Key, Option<Newest>>,
     /// The keys of the map, in the order in which they came.
     order: VecDeque<Key>,
     bytes: usize,
@@ -42,16 +47,18 @@ impl Recent {
 
     /// The newest version of the key; `None` says nothing.
     pub(super) fn get(&self, key: &Key) -> Option<&Newest> {
-        self.newest.get(key)
+        self.newest.get(key)?.as_ref()
     }
 
-    /// Notes what has been applied.
+    /// Notes what has been applied. Also of a version that is too large for the map nothing older stays.
     pub(super) fn put(&mut self, key: Key, newest: Newest) {
-        let bytes = size_of(&key, &newest);
+        let newest = Some(newest)
+            .filter(|newest| size_of(&key, Some(newest)) <= self.bytes_max / ENTRIES_MIN);
+        let bytes = size_of(&key, newest.as_ref());
         if let Some(before) = self.newest.get_mut(&key) {
-            self.bytes = self.bytes - size_of(&key, before) + bytes;
+            self.bytes = self.bytes - size_of(&key, before.as_ref()) + bytes;
             *before = newest;
-        } else {
+        } else if newest.is_some() {
             self.bytes += bytes;
             self.order.push_back(key.clone());
             self.newest.insert(key, newest);
@@ -59,24 +66,29 @@ impl Recent {
         while self.bytes > self.bytes_max {
             let first = self.order.pop_front().expect("each entry is in the queue");
             let newest = self.newest.remove(&first).expect("each key of the queue has its entry");
-            self.bytes -= size_of(&first, &newest);
+            self.bytes -= size_of(&first, newest.as_ref());
         }
     }
 
-    /// Forgets everything.
-    pub(super) fn clear(&mut self) {
-        *self = Recent::new(self.bytes_max);
+    /// Forgets everything. What that was is the caller's, since it takes a while to free.
+    #[must_use = "it is freed where it is dropped, which is not to be under a lock"]
+    pub(super) fn take(&mut self) -> Recent {
+        let empty = Recent::new(self.bytes_max);
+        std::mem::replace(self, empty)
     }
 }
 
-fn size_of(key: &Key, newest: &Newest) -> usize {
-    let value = newest.value.as_ref().map_or(0, |value| value.as_bytes().len());
-    ENTRY_BYTES + key.as_bytes().len() + value
+fn size_of(key: &Key, newest: Option<&Newest>) -> usize {
+    let value = newest.and_then(|newest| newest.value.as_ref());
+    ENTRY_BYTES + key.as_bytes().len() + value.map_or(0, |value| value.as_bytes().len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How many entries with values of ten bytes there is room for; one takes as much as one may.
+    const ROOM: u8 = 16;
 
     fn key(number: u8) -> Key {
         Key::from(vec![number])
@@ -86,49 +98,93 @@ mod tests {
         Newest { timestamp: Timestamp::from_nanos(nanos), value: Some(Value::from(vec![0; len])) }
     }
 
-    /// Room for three entries with values of ten bytes.
-    fn recent() -> Recent {
-        Recent::new(3 * (ENTRY_BYTES + 11))
+    /// Full of the keys below [`ROOM`], in that order.
+    fn full() -> Recent {
+        let mut recent = Recent::new(usize::from(ROOM) * (ENTRY_BYTES + 11));
+        for number in 0..ROOM {
+            recent.put(key(number), newest(1, 10));
+        }
+        assert_eq!((recent.bytes, recent.order.len()), (recent.bytes_max, usize::from(ROOM)));
+        recent
+    }
+
+    fn known(recent: &Recent) -> Vec<u8> {
+        (0..=u8::MAX).filter(|number| recent.get(&key(*number)).is_some()).collect()
     }
 
     #[test]
     fn entry_that_came_first_leaves_first_though_it_was_written_again() {
-        let mut recent = recent();
-        for (number, nanos) in [(1, 1), (2, 2), (3, 3), (1, 4), (4, 5)] {
-            recent.put(key(number), newest(nanos, 10));
-        }
-        assert_eq!(recent.get(&key(1)), None);
-        assert_eq!(recent.get(&key(2)), Some(&newest(2, 10)));
-        recent.put(key(1), newest(6, 10));
-        assert_eq!(recent.get(&key(1)), Some(&newest(6, 10)));
+        let mut recent = full();
+        recent.put(key(0), newest(2, 10));
+        recent.put(key(ROOM), newest(3, 10));
+        assert_eq!(known(&recent), (1..=ROOM).collect::<Vec<_>>());
+        recent.put(key(0), newest(4, 10));
+        assert_eq!(recent.get(&key(0)), Some(&newest(4, 10)));
         assert_eq!(recent.order.len(), recent.newest.len());
     }
 
     #[test]
     fn value_that_grows_takes_the_room_of_others() {
-        let mut recent = recent();
-        for number in [1, 2, 3] {
-            recent.put(key(number), newest(1, 10));
+        let mut recent = full();
+        recent.put(key(3), newest(2, 9));
+        recent.put(key(ROOM), newest(3, 1));
+        assert_eq!(known(&recent), (1..=ROOM).collect::<Vec<_>>(), "one byte is no room");
+        recent.put(key(0), newest(4, 9));
+        recent.put(key(3), newest(5, 10));
+        recent.put(key(ROOM), newest(6, 2));
+        assert_eq!(known(&recent).len(), usize::from(ROOM));
+        recent.put(key(ROOM), newest(7, 10));
+        assert_eq!(recent.get(&key(ROOM)), Some(&newest(7, 10)));
+        assert!(recent.bytes <= recent.bytes_max);
+    }
+
+    #[test]
+    fn value_above_its_share_drives_nothing_out() {
+        let mut recent = full();
+        for len in [11, 10_000] {
+            recent.put(key(100), newest(2, len));
         }
-        recent.put(key(3), newest(2, 11));
-        assert_eq!(recent.get(&key(1)), None);
-        assert_eq!(recent.get(&key(3)), Some(&newest(2, 11)));
+        assert_eq!(known(&recent), (0..ROOM).collect::<Vec<_>>());
+        assert_eq!(recent.order.len(), usize::from(ROOM));
     }
 
     #[test]
-    fn value_above_the_limit_is_not_kept_and_nothing_older_of_its_key() {
-        let mut recent = recent();
-        recent.put(key(1), newest(1, 10));
-        recent.put(key(1), newest(2, 10_000));
-        assert_eq!(recent.get(&key(1)), None);
-        assert_eq!((recent.bytes, recent.order.len()), (0, 0));
+    fn value_above_its_share_leaves_nothing_older_of_its_key() {
+        for len in [11, 10_000] {
+            let mut recent = full();
+            recent.put(key(3), newest(2, len));
+            assert_eq!(recent.get(&key(3)), None);
+            assert_eq!(known(&recent).len(), usize::from(ROOM) - 1);
+            recent.put(key(3), newest(3, len));
+            assert_eq!(recent.get(&key(3)), None);
+            recent.put(key(3), newest(4, 10));
+            assert_eq!(recent.get(&key(3)), Some(&newest(4, 10)));
+            assert_eq!(recent.bytes, recent.bytes_max);
+        }
     }
 
     #[test]
-    fn cleared_one_is_empty() {
-        let mut recent = recent();
-        recent.put(key(1), newest(1, 10));
-        recent.clear();
-        assert_eq!((recent.get(&key(1)), recent.bytes), (None, 0));
+    fn key_whose_value_was_too_large_leaves_in_its_turn() {
+        let mut recent = full();
+        recent.put(key(0), newest(2, 11));
+        for number in ROOM..ROOM * 3 {
+            recent.put(key(number), newest(3, 10));
+        }
+        assert_eq!(known(&recent), (ROOM * 2..ROOM * 3).collect::<Vec<_>>());
+        assert_eq!(
+            (recent.order.len(), recent.newest.len()),
+            (usize::from(ROOM), usize::from(ROOM))
+        );
+        recent.put(key(0), newest(4, 10));
+        assert_eq!(recent.get(&key(0)), Some(&newest(4, 10)));
+    }
+
+    #[test]
+    fn taken_one_leaves_an_empty_one_with_the_same_limit() {
+        let mut recent = full();
+        let taken = recent.take();
+        assert_eq!(known(&taken).len(), usize::from(ROOM));
+        assert_eq!((known(&recent), recent.bytes), (Vec::new(), 0));
+        assert_eq!(recent.bytes_max, taken.bytes_max);
     }
 }

@@ -268,6 +268,50 @@ fn reads_of_damaged_entries_are_errors() {
     assert_eq!(is_damage(&|k| k.data.remove("a").unwrap()), (false, true));
 }
 
+fn newest_of(store: &FjallStore, key: &str, nanos: u64) -> Option<Version> {
+    let spans = [KeySpan::point(Key::from(key.as_bytes()))];
+    store.read(&spans, Timestamp::from_nanos(nanos), NO_LIMIT).unwrap().rows.pop()
+}
+
+#[test]
+fn row_too_large_for_the_newest_versions_is_read_and_moved_to_the_history_like_others() {
+    let options = FjallOptions { recent_bytes: 4_096, ..FjallOptions::default() };
+    let large = "x".repeat(options.recent_bytes);
+    let values = [Some("1"), Some(&*large), Some("3"), None, Some(&*large), Some(&*large)];
+    let written = |index: usize| version("a", index as u64 + 1, values[index]);
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = FjallStore::open(directory.path(), options).unwrap();
+    store.apply(vec![batch(OTHER, 1, vec![version("m", 1, Some("other"))])]).unwrap();
+    for index in 0..values.len() {
+        let applied = index as u64 + 1;
+        store.apply(vec![batch(SHARD, applied, vec![written(index)])]).unwrap();
+        for read in 0..=index {
+            let found = newest_of(&store, "a", read as u64 + 1);
+            let expected = Some(written(read)).filter(|version| version.value.is_some());
+            assert!(found == expected, "version {read} with {index} written");
+        }
+    }
+    let other = Key::from(&b"m"[..]);
+    assert!(store.recent.get(&other).is_some(), "a large row drives no others out");
+}
+
+#[test]
+fn newest_versions_that_a_replacement_forgets_go_with_it_to_be_freed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    store.apply(vec![batch(SHARD, 1, vec![version("a", 1, Some("1"))])]).unwrap();
+    let pieces = contents(&store, SHARD).1;
+    receive(&mut store, pieces);
+    let key = Key::from(&b"a"[..]);
+    let install = store.begin_install(SHARD, &span_of(SHARD), entry(2)).unwrap();
+    assert!(store.recent.get(&key).is_none() && install.forgotten.get(&key).is_some());
+    let done = install.run().unwrap();
+    store.replaced(&done);
+    store.apply(vec![batch(SHARD, 3, vec![version("a", 2, Some("2"))])]).unwrap();
+    let remove = store.begin_remove(SHARD, &span_of(SHARD)).unwrap();
+    assert!(store.recent.get(&key).is_none() && remove.forgotten.get(&key).is_some());
+}
+
 /// TRANSACTIONS.md section 4: what arrived in pieces is applied as one, and leaves in pieces again.
 #[test]
 fn transaction_at_the_limit_of_buffered_writes_is_applied_as_one() {

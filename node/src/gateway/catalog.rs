@@ -127,7 +127,10 @@ impl Catalog {
         self.by_name = by_name;
         let is_set = settings.contains_key(TXN_MAX_AGE);
         self.max_age = is_set.then(|| ClusterSettings::of(&settings).max_age);
-        self.settings = Arc::new(settings);
+        // Whoever keeps them sees by the map itself that nothing has changed.
+        if *self.settings != settings {
+            self.settings = Arc::new(settings);
+        }
         self.made = Some(made);
         self.version += 1;
         let Marked { live, dropping, removed } = map;

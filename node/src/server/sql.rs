@@ -251,15 +251,18 @@ async fn in_session(
             return;
         }
     };
-    if let Err(error) = session.renew_settings(&kv).await {
-        session.refuse(&kv, &statement, &error).await;
-        return call.fail(wire::failure(error, None).into_error());
-    }
-    let _timer = Timer::start(cancel.clone(), &call, session.variables().statement_timeout());
     let was_in_block = session.status() != Status::Idle;
-    let mut out = Chunks::new(call.clone(), cancel);
-    let executed = guarded(session.execute(&kv, statement, &mut out)).await;
-    let result = executed.unwrap_or_else(|Panicked| {
+    let mut out = Chunks::new(call.clone(), cancel.clone());
+    let executed = guarded(async {
+        if let Err(error) = session.renew_settings(&kv).await {
+            session.refuse(&kv, &statement, &error).await;
+            return Err(error);
+        }
+        let timeout = session.variables().statement_timeout();
+        let _timer = Timer::start(cancel, &call, timeout);
+        session.execute(&kv, statement, &mut out).await
+    });
+    let result = executed.await.unwrap_or_else(|Panicked| {
         session.statement_panicked();
         Err(bug(&kv))
     });

@@ -96,7 +96,11 @@ impl Session {
             out.begun(id);
         }
         self.state = State::Open { transaction, begin };
-        let result = self.execute_or_fail(kv, request, out).await;
+        // Others may name this transaction, also one that was begun here: the client has heard of it.
+        let result = self.execute_inner(kv, request, out).await;
+        if let Err(error) = &result {
+            self.fail(kv, error).await;
+        }
         self.state = State::Idle;
         result.map_err(|error| over(error, begun))
     }
@@ -136,10 +140,6 @@ impl Session {
         commit: bool,
         requests: Vec<Request>,
     ) -> Result<BatchResult, BatchError> {
-        if requests.is_empty() {
-            let message = "a batch has at least one statement";
-            return Err((0, SqlError::new(SqlState::PROTOCOL_VIOLATION, message)));
-        }
         let planned = match self.plan_batch(kv, requests).await {
             Ok(planned) => planned,
             Err(failed) => {
@@ -162,7 +162,8 @@ impl Session {
                 let transaction = kv.begin(begin).await.map_err(at_start)?;
                 let begun = id_of(&transaction);
                 let result = self.batch_then(kv, &planned, transaction, commit).await;
-                let result = result.map_err(|(number, error)| (number, over(error, begun)))?;
+                let result =
+                    result.map_err(|(number, error)| (number, over(error.of_private(), begun)))?;
                 Ok(BatchResult { begun: begun.filter(|_| !commit), ..result })
             }
         }
@@ -173,6 +174,10 @@ impl Session {
         kv: &K,
         requests: Vec<Request>,
     ) -> Result<Vec<Planned>, BatchError> {
+        if requests.is_empty() {
+            let message = "a batch has at least one statement";
+            return Err((0, SqlError::new(SqlState::PROTOCOL_VIOLATION, message)));
+        }
         let mut planned = Vec::with_capacity(requests.len());
         for (number, request) in requests.into_iter().enumerate() {
             let statement = self.parsed(&request).map_err(|error| (number, error))?;
@@ -208,7 +213,8 @@ impl Session {
                 false => Begin::ReadWrite { retry_of, max_age: None },
             };
             let transaction = kv.begin(begin).await.map_err(|error| (0, error))?;
-            match self.batch_then(kv, planned, transaction, !read_only).await {
+            let result = self.batch_then(kv, planned, transaction, !read_only).await;
+            match result.map_err(|(number, error)| (number, error.of_private())) {
                 Ok(result) => return Ok(BatchResult { retries, ..result }),
                 Err((_, error)) if self.may_run_again(&error, retries) => {
                     retries += 1;
@@ -216,7 +222,7 @@ impl Session {
                     let pause = kv.pause(pause(retries, kv.random())).await;
                     pause.map_err(|error| (0, error))?;
                 }
-                Err((number, error)) => return Err((number, error.of_private())),
+                Err(failed) => return Err(failed),
             }
         }
     }
@@ -337,7 +343,7 @@ fn not_in_batch(tag: &str) -> SqlError {
 /// The error of a request for which a transaction was begun: that one is over, and its retry wants its priority.
 fn over(error: SqlError, begun: Option<TxnId>) -> SqlError {
     match begun {
-        Some(id) => error.of_private().over(id),
+        Some(id) => error.over(id),
         None => error,
     }
 }

@@ -44,25 +44,15 @@ impl Session {
         request: Request,
         out: &mut O,
     ) -> Result<Summary, SqlError> {
-        let result = self.execute_or_fail(kv, request, out).await;
-        result.map_err(SqlError::of_private)
-    }
-
-    /// The same for a transaction that others may name as well.
-    pub(super) async fn execute_or_fail<K: Kv, O: Output>(
-        &mut self,
-        kv: &K,
-        request: Request,
-        out: &mut O,
-    ) -> Result<Summary, SqlError> {
-        let result = self.execute_inner(kv, request, out).await;
+        let result = self.execute_inner(kv, request, out).await.map_err(SqlError::of_private);
         if let Err(error) = &result {
             self.fail(kv, error).await;
         }
         result
     }
 
-    async fn execute_inner<K: Kv, O: Output>(
+    /// The same without what becomes of an open transaction when it fails.
+    pub(super) async fn execute_inner<K: Kv, O: Output>(
         &mut self,
         kv: &K,
         request: Request,
@@ -236,7 +226,7 @@ impl Session {
         let mut retry_of = None;
         loop {
             let transaction = kv.begin(Begin::ReadWrite { retry_of, max_age: None }).await?;
-            match self.attempt(kv, planned, &transaction).await {
+            match self.attempt(kv, planned, &transaction).await.map_err(SqlError::of_private) {
                 Ok((mut summary, held)) => {
                     summary.retries = retries;
                     if let Some(columns) = planned.plan.columns() {
@@ -326,7 +316,7 @@ impl Session {
 
     /// Whether a statement on its own is run again after that error.
     pub(super) fn may_run_again(&self, error: &SqlError, retries: u32) -> bool {
-        error.clone().of_private().is_retryable() && retries < self.settings.retries_max
+        error.is_retryable() && retries < self.settings.retries_max
     }
 
     pub(super) fn execution<K: Kv>(

@@ -350,6 +350,13 @@ fn transaction_that_its_node_forgot_is_aborted_to_its_session_only() {
     rig.kv.refuse_commits([not_here()]);
     let error = rig.batch(Scope::Existing(some_id()), &["UPDATE t SET n = 0"]).unwrap_err().1;
     assert_eq!(error.origin, Origin::NotHere { id: some_id() });
+    // And so may a client that was told of the transaction begun for its statement.
+    rig.kv.refuse_writes([not_here()]);
+    let scope = Scope::Begin { retry_of: None, max_age: None };
+    let (failed, begun) = rig.run_in(scope, "UPDATE t SET n = 0");
+    let error = failed.unwrap_err();
+    assert_eq!(error.origin, Origin::NotHere { id: some_id() });
+    assert!(!error.is_retryable() && error.over.as_deref() == begun.as_ref());
     assert_eq!(rig.numbers(), numbers([11, 21]));
 }
 
@@ -408,4 +415,18 @@ fn settings_of_the_cluster_are_those_of_the_moment() {
     assert_eq!(shown[0][0], text("5s"));
     rig.done("RESET statement_timeout");
     assert_eq!(rig.session.variables().statement_timeout(), Some(Duration::from_secs(90)));
+}
+
+#[test]
+fn panic_fails_the_transaction_and_leaves_the_session() {
+    let mut rig = Rig::new();
+    rig.done("SET TimeZone = 'Europe/Berlin'");
+    rig.done("BEGIN");
+    rig.session.statement_panicked();
+    assert_eq!(rig.state_of("UPDATE t SET n = 0"), SqlState::IN_FAILED_SQL_TRANSACTION);
+    assert_eq!(rig.done("COMMIT").tag, "ROLLBACK");
+    rig.session.statement_panicked();
+    assert_eq!(rig.session.status(), Status::Idle);
+    assert_eq!(rig.shown("TimeZone"), Value::Text("Europe/Berlin".to_owned()));
+    assert_eq!(rig.numbers(), numbers([10, 20]));
 }

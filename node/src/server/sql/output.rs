@@ -113,3 +113,29 @@ impl Output for Chunks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::outbox::{Outbox, TimeoutSubject};
+    use tokio::time::{Duration, Instant};
+    use truetime::Timestamp;
+
+    #[tokio::test]
+    async fn transaction_that_nobody_was_told_of_is_given_back() {
+        let at = Timestamp::from_nanos(1);
+        let id = TxnId { horizon: at, begin: at, origin: 1, sequence: 1 };
+        for is_withdrawn in [false, true] {
+            let outbox = Arc::new(Outbox::default());
+            let end = Instant::now() + Duration::from_secs(60);
+            let call = outbox.begin(7, end, TimeoutSubject::Statement, 1).unwrap();
+            let mut out = Chunks::new(call, Arc::default());
+            out.begun(id);
+            if is_withdrawn {
+                outbox.withdraw(7);
+            }
+            let untold = out.finish(Summary::default(), Status::Idle);
+            assert_eq!(untold, is_withdrawn.then_some(id));
+        }
+    }
+}

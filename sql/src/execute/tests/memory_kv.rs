@@ -32,6 +32,8 @@ struct State {
     begun: Vec<Begin>,
     /// What the next transactions fail to begin with.
     begin_refusals: VecDeque<SqlError>,
+    /// What the next buffered writes fail with.
+    write_refusals: VecDeque<SqlError>,
     rolled_back: Vec<TxnId>,
     /// What the next commits fail with, before they take effect.
     refusals: VecDeque<SqlError>,
@@ -63,6 +65,11 @@ impl MemoryKv {
     /// Has the next transactions fail to begin, one after the other.
     pub(crate) fn refuse_begins(&self, errors: impl IntoIterator<Item = SqlError>) {
         self.state.lock().unwrap().begin_refusals.extend(errors);
+    }
+
+    /// Has the next buffered writes fail so, one after the other.
+    pub(crate) fn refuse_writes(&self, errors: impl IntoIterator<Item = SqlError>) {
+        self.state.lock().unwrap().write_refusals.extend(errors);
     }
 
     /// What was rolled back so far.
@@ -283,7 +290,10 @@ impl Kv for MemoryKv {
     ) -> impl Future<Output = Result<(), SqlError>> + Send {
         self.writes.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state.lock().unwrap();
-        let outcome = mutations.into_iter().try_for_each(|each| state.write(transaction, each));
+        let refusal = state.write_refusals.pop_front().map_or(Ok(()), Err);
+        let outcome = refusal.and_then(|()| {
+            mutations.into_iter().try_for_each(|each| state.write(transaction, each))
+        });
         async move { outcome }
     }
 

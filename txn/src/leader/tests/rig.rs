@@ -148,7 +148,9 @@ impl Rig {
     /// Applies everything, and what comes of it.
     pub(super) fn run(&mut self) {
         self.tick();
+        let most = self.log.len() + 1_000;
         while self.applied < self.log.len() {
+            assert!(self.log.len() < most, "it proposes without end");
             self.apply_one();
         }
     }

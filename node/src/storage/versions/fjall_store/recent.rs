@@ -20,15 +20,15 @@ use truetime::Timestamp;
 /// the queue.
 const ENTRY_BYTES: usize = 160;
 
+/// So many entries there is room for, whatever their size: one that would take more does not come in.
+const ENTRIES_MIN: usize = 16;
+
 /// A version without its key; without a value it is a tombstone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Newest {
     pub(super) timestamp: Timestamp,
     pub(super) value: Option<Value>,
 }
-
-/// An entry takes no more than this share of the limit, so that a large one does not drive out all others.
-const ENTRIES_MIN: usize = 16;
 
 /// The map, with a limit in bytes.
 pub(super) struct Recent {
@@ -87,7 +87,7 @@ fn size_of(key: &Key, newest: Option<&Newest>) -> usize {
 mod tests {
     use super::*;
 
-    /// How many entries with values of ten bytes there is room for; one takes as much as one may.
+    /// How many entries with values of ten bytes there is room for, each of which takes all that one may.
     const ROOM: u8 = 16;
 
     fn key(number: u8) -> Key {
@@ -125,17 +125,17 @@ mod tests {
 
     #[test]
     fn value_that_grows_takes_the_room_of_others() {
-        let mut recent = full();
-        recent.put(key(3), newest(2, 9));
-        recent.put(key(ROOM), newest(3, 1));
-        assert_eq!(known(&recent), (1..=ROOM).collect::<Vec<_>>(), "one byte is no room");
-        recent.put(key(0), newest(4, 9));
-        recent.put(key(3), newest(5, 10));
-        recent.put(key(ROOM), newest(6, 2));
-        assert_eq!(known(&recent).len(), usize::from(ROOM));
-        recent.put(key(ROOM), newest(7, 10));
-        assert_eq!(recent.get(&key(ROOM)), Some(&newest(7, 10)));
-        assert!(recent.bytes <= recent.bytes_max);
+        let mut recent = Recent::new(ENTRIES_MIN * (ENTRY_BYTES + 101));
+        let count = u8::try_from(recent.bytes_max / (ENTRY_BYTES + 1)).unwrap();
+        for number in 0..count {
+            recent.put(key(number), newest(1, 0));
+        }
+        assert_eq!(known(&recent).len(), usize::from(count));
+        for number in [3, 4] {
+            recent.put(key(number), newest(2, 100));
+        }
+        assert_eq!(known(&recent), (1..count).collect::<Vec<_>>());
+        assert_eq!(recent.get(&key(4)), Some(&newest(2, 100)));
     }
 
     #[test]
